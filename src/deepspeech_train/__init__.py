@@ -1,0 +1,1 @@
+"""A DeepSpeech training recipe in Keras 3 on TensorFlow."""

@@ -1,0 +1,1 @@
+"""Corpora: one module each; every one gives utterances in three splits."""

@@ -1,0 +1,1 @@
+"""From a list of utterances to padded batches."""

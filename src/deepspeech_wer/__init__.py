@@ -1,0 +1,1 @@
+"""Continuous word-error-rate tracking for speech recognition."""
