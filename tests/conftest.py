@@ -1,0 +1,18 @@
+"""Options of the test run."""
+
+from __future__ import annotations
+
+import pytest
+import support
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--require-system-packages",
+        action="store_true",
+        help="a test whose system package is missing fails instead of being skipped",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    support.REQUIRE_SYSTEM_PACKAGES = config.getoption("--require-system-packages")
