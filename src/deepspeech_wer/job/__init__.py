@@ -1,0 +1,1 @@
+"""One landing becomes one result folder."""

@@ -1,0 +1,170 @@
+"""The archive: one folder a run, kept for good.
+
+``<data root>/runs/<run id>/`` is a job's result folder as the job left it (see ``job/spec.py``). Runs made
+before the tracker, by the notebook of 2016 and 2017, have a ``hyper.json`` alone, in ``<data root>/legacy/``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer.errors import TrackerError
+from deepspeech_wer.job.spec import FAILED, TRAINED, JobSpec, Status
+from deepspeech_wer.landings import Landing
+from deepspeech_wer.results import hyper
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run came to.
+
+    ``landing`` is None for a run made before the tracker. ``state`` is TRAINED or FAILED. ``hyper`` is the
+    checked content of hyper.json for a trained run, and None for a failed one, which has a ``why`` instead.
+    """
+
+    run_id: str
+    landing: Landing | None
+    state: str
+    hyper: dict[str, Any] | None
+    folder: Path
+    started: str
+    finished: str
+    why: str = ""
+    hint: str = ""
+
+    @property
+    def sha(self) -> str:
+        """The commit, or an empty string where an old run names none."""
+        if self.landing:
+            return self.landing.sha
+        return (self.hyper and hyper.git_hash(self.hyper)) or ""
+
+
+def keep(folder: Path) -> RunRecord:
+    """Read one result folder that a job has made whole.
+
+    Nothing in it is changed. A trained run whose ``hyper.json`` is no longer valid counts as failed: what is
+    drawn is what can be read. Raises TrackerError where the folder is not a result folder.
+    """
+    try:
+        spec = JobSpec.from_json((folder / "job.json").read_text())
+        status = Status.from_json((folder / "status.json").read_text())
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise TrackerError(
+            f"{folder} is not the result folder of a run: {error}",
+            "move it out of the folder of runs, or delete it",
+        ) from error
+    state, why, hint, content = status.state, status.why, status.hint, None
+    if state == TRAINED:
+        try:
+            content = hyper.parse((folder / "hyper.json").read_bytes())
+        except (OSError, hyper.InvalidHyper) as error:
+            state, why, hint = FAILED, f"its hyper.json cannot be read: {error}", "train the landing again"
+    return RunRecord(
+        run_id=spec.run_id,
+        landing=spec.landing,
+        state=state,
+        hyper=content,
+        folder=folder,
+        started=status.started,
+        finished=status.finished,
+        why=why,
+        hint=hint,
+    )
+
+
+def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
+    """Every run that is kept, in commit order, and a sentence for every folder that could not be read.
+
+    Runs made before the tracker come first, by the time at which they started; then landings by their
+    position on the branch, and the runs of one landing by the time at which they started.
+    """
+    records, troubles = [], []
+    for folder in _folders(data_root / "runs"):
+        try:
+            records.append(keep(folder))
+        except TrackerError as error:
+            troubles.append(f"{error.message}; {error.hint}")
+    for folder in _folders(data_root / "legacy"):
+        try:
+            records.append(_legacy(folder))
+        except (OSError, hyper.InvalidHyper) as error:
+            troubles.append(f"{folder / 'hyper.json'} is left out: {error}")
+    return sorted(records, key=_order), troubles
+
+
+def import_legacy(data_root: Path, sources: Iterable[Path]) -> tuple[list[str], list[str]]:
+    """Copy runs made before the tracker into the archive.
+
+    A source is a ``hyper.json``, a folder that holds one, or a folder of such folders. Returns the names of
+    the runs that were added and a sentence for every one that was not; importing a run twice adds nothing.
+    """
+    from deepspeech_wer.files import write_atomically
+
+    added, troubles = [], []
+    for source in sources:
+        files = sorted(source.rglob("hyper.json")) if source.is_dir() else [source]
+        if not files:
+            troubles.append(f"{source} holds no hyper.json")
+        for file in files:
+            try:
+                text = file.read_bytes()
+                content = hyper.parse(text)
+            except (OSError, hyper.InvalidHyper) as error:
+                troubles.append(f"{file} is left out: {error}")
+                continue
+            started = str(content["context"].get("time_started", "")) or file.parent.name
+            name = "".join(c if c.isalnum() else "-" for c in f"{started}-{(hyper.git_hash(content) or '')[:7]}")
+            target = data_root / "legacy" / name.strip("-")
+            if target.exists() and (target / "hyper.json").exists():
+                troubles.append(f"{file} is in the archive already, as {target}")
+                continue
+            target.mkdir(parents=True, exist_ok=True)
+            write_atomically(target / "hyper.json", text)
+            added.append(target.name)
+    return added, troubles
+
+
+def _folders(parent: Path) -> list[Path]:
+    if not parent.is_dir():
+        return []
+    return sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _legacy(folder: Path) -> RunRecord:
+    content = hyper.parse((folder / "hyper.json").read_bytes())
+    context = content["context"]
+    return RunRecord(
+        run_id=folder.name,
+        landing=None,
+        state=TRAINED,
+        hyper=content,
+        folder=folder,
+        started=str(context.get("time_started", "")),
+        finished=str(context.get("time_finished", "")),
+    )
+
+
+def _order(record: RunRecord) -> tuple[int, str, str]:
+    return (record.landing.position if record.landing else 0, record.started, record.run_id)
+
+
+def learning(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``learning.jsonl`` that can be read so far, oldest first; [] where there is none."""
+    try:
+        lines = (folder / "learning.jsonl").read_text().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    epochs = []
+    for line in lines:
+        try:
+            epoch = json.loads(line)
+        except ValueError:
+            continue  # the last line may still be on its way
+        if isinstance(epoch, dict):
+            epochs.append(epoch)
+    return epochs
