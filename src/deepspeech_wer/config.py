@@ -1,0 +1,297 @@
+"""Settings and paths, all in one place.
+
+A setting comes from the command line, else the environment, else ``config.toml`` in
+``$XDG_CONFIG_HOME/deepspeech_wer/``, else its default. In all of them it has the same name, ``ds_...``. Two tables of
+the file are the job's own: ``[job]`` holds variables for the job's environment, ``[parameters]`` values that are
+injected into the notebook::
+
+    ds_repository = "https://github.com/acme/speech.git"
+    ds_website_server_fqdn = "wer.example.org"
+
+    [job]
+    ds_epochs = 30
+
+    [parameters]
+    n_hidden = 512
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from deepspeech_wer.errors import SettingsError
+
+#: Folder name under each XDG base directory.
+NAME = "deepspeech_wer"
+
+Scalar = str | int | float | bool
+
+
+def _text(value: str) -> str:
+    return value
+
+
+def _path(value: str) -> Path:
+    return Path(value).expanduser().absolute()
+
+
+def _seconds(value: str) -> float:
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError("a number of seconds, 0 or more, is expected")
+    return number
+
+
+def _port(value: str) -> int:
+    number = int(value)
+    if not 0 < number < 65536:
+        raise ValueError("a port from 1 to 65535 is expected")
+    return number
+
+
+def _list(value: str) -> tuple[str, ...]:
+    return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _commit_url(value: str) -> str:
+    if "{sha}" not in value or not value.startswith(("http://", "https://")):
+        raise ValueError("an http or https address with {sha} in it is expected")
+    return value
+
+
+def _repository(value: str) -> str:
+    """A path becomes absolute, so that a cron job and a shell mean the same one."""
+    if value.startswith("-"):
+        raise ValueError("a git URL or a path is expected")
+    if "://" in value or (":" in value.split("/")[0] and not Path(value).exists()):
+        return value
+    return str(_path(value))
+
+
+def _setting(
+    default: Any, parse: Callable[[str], Any], help: str, secret: bool = False, default_text: str | None = None
+) -> Any:
+    return field(
+        default=default,
+        metadata={"parse": parse, "help": help, "secret": secret, "default_text": default_text},
+    )
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of the tracker; the variable of ``name`` is ``ds_name``."""
+
+    repository: str = _setting("", _repository, "git URL or path of the tracked repository")
+    ref: str = _setting("", _text, "branch or ref to track", default_text="the remote's HEAD")
+    github_account: str = _setting("", _text, "with ds_github_project, instead of ds_repository: a GitHub account")
+    github_project: str = _setting("", _text, "with ds_github_account, instead of ds_repository: its project")
+    github_ref: str = _setting("", _text, "the same as ds_ref, under its old name")
+    automation_force_sha: tuple[str, ...] = _setting((), _list, "commits to train now, whatever has landed (a,b,...)")
+    dataroot: Path = _setting(
+        Path(), _path, "folder of the runs, the logs and the web root", default_text="$XDG_DATA_HOME/deepspeech_wer"
+    )
+    clone_path: Path = _setting(
+        Path(), _path, "folder of the checkouts", default_text="$XDG_CACHE_HOME/deepspeech_wer/clone"
+    )
+    wer_automation: str = _setting(
+        "./bin/run-wer-automation.sh", _text, "script in the checkout that trains; used if the checkout has it"
+    )
+    notebook: str = _setting(
+        "DeepSpeech.ipynb", _text, "notebook in the checkout that trains, where there is no script"
+    )
+    kernel: str = _setting("", _text, "Jupyter kernel of the notebook", default_text="this Python environment")
+    run_timeout: float = _setting(7 * 24 * 3600.0, _seconds, "seconds that one run may take; 0: no limit")
+    cell_timeout: float = _setting(0.0, _seconds, "seconds that one notebook cell may take; 0: no limit")
+    site_title: str = _setting("", _text, "title of the page", default_text="the repository's name")
+    commit_url: str = _setting(
+        "", _commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
+    )
+    website_server_fqdn: str = _setting("", _text, "SFTP server that the site is published to")
+    website_server_port: int = _setting(22, _port, "its port")
+    website_server_root: str = _setting("", _text, "the site's folder on the server")
+    website_username: str = _setting("", _text, "login on the server", secret=True)
+    website_privkey: Path | None = _setting(None, _path, "private key file", default_text="ssh-agent", secret=True)
+    website_privkey_passphrase_command: str = _setting(
+        "", _text, "command that prints the passphrase of an encrypted key", secret=True
+    )
+    website_known_hosts: Path | None = _setting(
+        None, _path, "known_hosts file", default_text="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts"
+    )
+    website_timeout: float = _setting(30.0, _seconds, "seconds without progress after which publishing gives up")
+
+    #: Not settings of their own: the tables of the file, and what the command line adds to them.
+    job: Mapping[str, str] = field(default_factory=dict)
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+
+    @property
+    def cache(self) -> Path:
+        """``$XDG_CACHE_HOME/deepspeech_wer``: lock, last_sha1, mirrors, checkouts."""
+        return _xdg("cache") / NAME
+
+    @property
+    def web_root(self) -> Path:
+        """The site as it is built here."""
+        return self.dataroot / "www"
+
+    @property
+    def is_publishing(self) -> bool:
+        """Whether a server is named at all."""
+        return bool(self.website_server_fqdn)
+
+    def missing_website_variables(self) -> list[str]:
+        """The variables without which nothing can be published, and that are not set."""
+        needed = ("website_server_fqdn", "website_username", "website_server_root")
+        return [f"ds_{name}" for name in needed if not getattr(self, name)]
+
+    def require_repository(self) -> str:
+        """The repository's address. Raises SettingsError where none is set."""
+        if self.repository:
+            return self.repository
+        if self.github_account or self.github_project:
+            account, project = self.github_account or "mozilla", self.github_project or "DeepSpeech"
+            return f"https://github.com/{account}/{project}.git"
+        raise SettingsError(
+            "no repository is named",
+            "set ds_repository to a git URL or a path (or ds_github_account and ds_github_project)",
+        )
+
+    def tracked_ref(self) -> str:
+        """The ref to track; ``HEAD`` stands for the remote's default branch."""
+        return self.ref or self.github_ref or "HEAD"
+
+    def withheld(self) -> tuple[str, ...]:
+        """The variables that a job does not get to see."""
+        return (
+            *(f"ds_{item.name}" for item in fields(self) if item.metadata.get("secret")),
+            "ds_website_server_fqdn",
+            "ds_website_server_port",
+            "ds_website_server_root",
+            "SSH_AUTH_SOCK",
+        )
+
+
+def _xdg(kind: str) -> Path:
+    from xdg import BaseDirectory
+
+    return Path(getattr(BaseDirectory, f"xdg_{kind}_home"))
+
+
+def config_file() -> Path:
+    """The file that is read when no other is named."""
+    return _xdg("config") / NAME / "config.toml"
+
+
+def names() -> dict[str, dict[str, Any]]:
+    """``ds_name`` -> its default, help and so on, for every setting of the tracker, in order."""
+    return {f"ds_{item.name}": {"default": item.default, **item.metadata} for item in fields(Settings) if item.metadata}
+
+
+def load(
+    command_line: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    file: Path | None = None,
+    parameters: Mapping[str, Scalar] | None = None,
+) -> Settings:
+    """Read all settings. Raises SettingsError, naming the setting, where it came from and what is expected.
+
+    An empty value counts as not set. In the environment, ``ds_`` variables that are not the tracker's are left to the
+    job; in the file and on the command line an unknown name is an error.
+    """
+    environment = os.environ if environment is None else environment
+    command_line = command_line or {}
+    path = file or config_file()
+    from_file, job, injected = _read_file(path, must_exist=file is not None)
+    known = names()
+    for name in command_line:
+        if name not in known:
+            raise SettingsError(f"unknown setting {name} on the command line", _suggestion(name))
+    values: dict[str, Any] = {}
+    for name, about in known.items():
+        sources = (("the command line", command_line), ("the environment", environment), (str(path), from_file))
+        for where, source in sources:
+            text = source.get(name, "")
+            if text == "":
+                continue
+            try:
+                values[name[3:]] = about["parse"](text)
+            except (ValueError, RuntimeError) as error:
+                shown = "" if about["secret"] else f" is {text!r}, which"
+                raise SettingsError(f"{name} in {where}{shown} cannot be used: {error}", about["help"]) from error
+            break
+    values.setdefault("dataroot", _xdg("data") / NAME)
+    values.setdefault("clone_path", _xdg("cache") / NAME / "clone")
+    return Settings(**values, job=job, parameters={**injected, **(parameters or {})})
+
+
+def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Scalar]]:
+    import tomllib
+
+    try:
+        content = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        if must_exist:
+            raise SettingsError(f"there is no settings file {path}", "name another with --config") from error
+        return {}, {}, {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error}", "check its permissions") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"the settings file {path} is not valid TOML: {error}", "mend that line") from error
+    tables = {name: content.pop(name, {}) for name in ("job", "parameters")}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not all(isinstance(value, str | int | float) for value in table.values()):
+            raise SettingsError(f"[{name}] in {path} may hold texts, numbers and truth values only", "see the README")
+    known = names()
+    for name, value in content.items():
+        if name not in known:
+            raise SettingsError(f"unknown setting {name} in {path}", _suggestion(name))
+        if not isinstance(value, str | int | float | list):
+            raise SettingsError(f"{name} in {path} is not a text or a number", known[name]["help"])
+    return {name: _as_text(value) for name, value in content.items()}, _texts(tables["job"]), tables["parameters"]
+
+
+def _texts(table: Mapping[str, Scalar]) -> dict[str, str]:
+    return {name: _as_text(value) for name, value in table.items()}
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, list):
+        return ",".join(str(item) for item in value)
+    return str(value)
+
+
+def _suggestion(name: str) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, names(), n=1)
+    meant = f"did you mean {near[0]}? " if near else ""
+    return f"{meant}a variable for the training itself goes into the [job] table; the README lists all settings"
+
+
+def parse_assignment(text: str) -> tuple[str, str]:
+    """``NAME=VALUE`` from the command line. Raises SettingsError."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SettingsError(f"{shlex.quote(text)} is not NAME=VALUE", "write for example --set ds_ref=main")
+    return name, value
+
+
+def parse_parameter(text: str) -> tuple[str, Scalar]:
+    """``NAME=VALUE`` for the notebook: a number or a truth value where it reads as one, else a text."""
+    name, value = parse_assignment(text)
+    if not name.isidentifier():
+        raise SettingsError(f"{name!r} is not the name of a notebook parameter", "a Python name is expected")
+    if value in {"True", "False"}:
+        return name, value == "True"
+    for convert in (int, float):
+        try:
+            return name, convert(value)
+        except ValueError:
+            continue
+    return name, value

@@ -1,0 +1,60 @@
+"""What a run tells while it works: a line a step, and a bar on a terminal.
+
+A line is ``2026-11-21T02:30:09Z text``, to standard error and to ``<data root>/logs/deepspeech-wer.log``.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+class Bar:
+    """A progress bar on a terminal; elsewhere nothing, since the lines tell it. ``total`` may grow as it is known."""
+
+    def __init__(self, description: str, unit: str, shown: bool, scale: bool = False) -> None:
+        self._bar: Any = None
+        if shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=description, unit=unit, unit_scale=scale, leave=False, file=sys.stderr)
+
+    def show(self, done: int, total: int, note: str = "") -> None:
+        """Set the bar to ``done`` of ``total``."""
+        if self._bar is None:
+            return
+        self._bar.total = total
+        self._bar.set_postfix_str(note, refresh=False)
+        self._bar.n = done
+        self._bar.refresh()
+
+    def close(self) -> None:
+        """Take the bar off the terminal."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Log:
+    """Lines to standard error and, where ``path`` is given, to a file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.is_terminal = sys.stderr.isatty()
+
+    def step(self, text: str) -> None:
+        """Tell one step."""
+        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {text}"
+        if self.is_terminal and "tqdm" in sys.modules:
+            sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)
+        if self.path is not None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a") as file:
+                file.write(line + "\n")
+
+    def bar(self, description: str, unit: str, scale: bool = False) -> Bar:
+        """A bar that is shown on a terminal only."""
+        return Bar(description, unit, self.is_terminal, scale)
