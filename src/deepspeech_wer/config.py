@@ -148,11 +148,16 @@ class Settings:
         needed = ("website_server_fqdn", "website_username", "website_server_root")
         return [f"ds_{name}" for name in needed if not getattr(self, name)]
 
+    @property
+    def has_repository(self) -> bool:
+        """Whether a repository is named."""
+        return bool(self.repository or self.github_account or self.github_project)
+
     def require_repository(self) -> str:
         """The repository's address. Raises SettingsError where none is set."""
         if self.repository:
             return self.repository
-        if self.github_account or self.github_project:
+        if self.has_repository:
             account, project = self.github_account or "mozilla", self.github_project or "DeepSpeech"
             return f"https://github.com/{account}/{project}.git"
         raise SettingsError(
@@ -163,6 +168,11 @@ class Settings:
     def tracked_ref(self) -> str:
         """The ref to track; ``HEAD`` stands for the remote's default branch."""
         return self.ref or self.github_ref or "HEAD"
+
+    def job_environment(self) -> dict[str, str]:
+        """What is set for a job beside what it inherits: the file's [job] table, and a lasting place for data sets."""
+        wanted = {"ds_dataset_path": str(self.dataroot / "datasets"), **self.job}
+        return {name: value for name, value in wanted.items() if not os.environ.get(name)}
 
     def withheld(self) -> tuple[str, ...]:
         """The variables that a job does not get to see."""

@@ -39,6 +39,14 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
+class Entry:
+    """The last word on one landing; ``run`` is the run that it speaks of, where it speaks of one."""
+
+    state: State
+    run: str
+
+
+@dataclass(frozen=True)
 class Journal:
     """The journal in the file ``path`` and the pointer in the file ``pointer``."""
 
@@ -59,24 +67,24 @@ class Journal:
         finally:
             os.close(descriptor)
 
-    def states(self) -> dict[str, State]:
-        """The last state of every landing, in the order in which they were first noted; torn lines are passed over."""
-        states: dict[str, State] = {}
+    def entries(self) -> dict[str, Entry]:
+        """The last word on every landing, in the order in which they were first noted; torn lines are passed over."""
+        entries: dict[str, Entry] = {}
         try:
             lines = self.path.read_text(errors="replace").splitlines()
         except FileNotFoundError:
-            return states
+            return entries
         for text in lines:
             try:
                 line = json.loads(text)
-                states[line["sha"]] = State(line["state"])
+                entries[line["sha"]] = Entry(State(line["state"]), str(line.get("run", "")))
             except (ValueError, TypeError, KeyError):
                 continue
-        return states
+        return entries
 
     def unpublished(self) -> list[str]:
         """The landings that are trained or failed and that the page does not show yet."""
-        return [sha for sha, state in self.states().items() if state in (State.TRAINED, State.FAILED)]
+        return [sha for sha, entry in self.entries().items() if entry.state in (State.TRAINED, State.FAILED)]
 
     def last_sha1(self) -> str | None:
         """The last landing that is settled, or None on a first run or where the file holds no SHA."""

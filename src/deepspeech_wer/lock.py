@@ -66,7 +66,7 @@ def _take(path: Path) -> int:
                 "wait for it; it is let go by itself, also when that run is killed",
             ) from error
         try:
-            if os.fstat(descriptor).st_ino == os.stat(path).st_ino:
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
                 return descriptor
         except FileNotFoundError:
             pass

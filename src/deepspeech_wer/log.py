@@ -6,9 +6,18 @@ A line is ``2026-11-21T02:30:09Z text``, to standard error and to ``<data root>/
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepspeech_wer.engines import Progress
+
+#: Seconds between two lines on the epochs of a job, where there is no bar: a log of a month should stay readable.
+EPOCH_LINES = 20.0
 
 
 class Bar:
@@ -58,3 +67,29 @@ class Log:
     def bar(self, description: str, unit: str, scale: bool = False) -> Bar:
         """A bar that is shown on a terminal only."""
         return Bar(description, unit, self.is_terminal, scale)
+
+    @contextmanager
+    def watching(self, name: str) -> Iterator[Callable[[Progress], None]]:
+        """Show how the job called ``name`` goes on: bars for cells and epochs, or a line for each, not too often."""
+        cells, epochs = self.bar(f"{name} cells", "cell"), self.bar(f"{name} epochs", "epoch")
+        told, told_at = (0, 0), 0.0
+
+        def watch(progress: Progress) -> None:
+            nonlocal told, told_at
+            cells.show(progress.cell, progress.cells)
+            left = "" if progress.eta is None else f"about {progress.eta:.0f} s left"
+            epochs.show(progress.epoch, progress.epochs, left)
+            now = (progress.cell, progress.epoch)
+            is_due = progress.cell != told[0] or monotonic() - told_at >= EPOCH_LINES
+            if self.is_terminal or now == told or not is_due:
+                return
+            of_cells = f"cell {progress.cell} of {progress.cells}" if progress.cells else ""
+            of_epochs = f"epoch {progress.epoch} of {progress.epochs}" if progress.epochs else ""
+            self.step(", ".join(part for part in (f"{name}: {of_cells}".rstrip(": "), of_epochs, left) if part))
+            told, told_at = now, monotonic()
+
+        try:
+            yield watch
+        finally:
+            cells.close()
+            epochs.close()

@@ -7,12 +7,16 @@ before the tracker, by the notebook of 2016 and 2017, have a ``hyper.json`` alon
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from deepspeech_wer.errors import TrackerError
+from deepspeech_wer.files import write_atomically
 from deepspeech_wer.job.spec import FAILED, TRAINED, JobSpec, Status
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.results import hyper
@@ -77,6 +81,25 @@ def keep(folder: Path) -> RunRecord:
     )
 
 
+def new_run_id(data_root: Path, sha: str) -> str:
+    """A name for a run of ``sha`` that begins now: sorts by time and is not taken yet."""
+    name = f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{sha[:7]}"
+    taken = [n for n in range(1, 1000) if (data_root / "runs" / (f"{name}-{n}" if n > 1 else name)).exists()]
+    return f"{name}-{taken[-1] + 1}" if taken else name
+
+
+def keep_failure(spec: JobSpec, error: TrackerError) -> None:
+    """Keep a landing whose job could not even begin, as a result folder with the reason in it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    status = Status(FAILED, started=now, finished=now, why=error.message, hint=error.hint)
+    shutil.rmtree(spec.partial, ignore_errors=True)
+    spec.partial.mkdir(parents=True)
+    (spec.partial / "job.json").write_text(spec.to_json())
+    (spec.partial / "log.txt").write_text(f"{error.message}\n{error.hint}\n")
+    (spec.partial / "status.json").write_text(status.to_json())
+    os.replace(spec.partial, spec.result)
+
+
 def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
     """Every run that is kept, in commit order, and a sentence for every folder that could not be read.
 
@@ -103,8 +126,6 @@ def import_legacy(data_root: Path, sources: Iterable[Path]) -> tuple[list[str], 
     A source is a ``hyper.json``, a folder that holds one, or a folder of such folders. Returns the names of
     the runs that were added and a sentence for every one that was not; importing a run twice adds nothing.
     """
-    from deepspeech_wer.files import write_atomically
-
     added, troubles = [], []
     for source in sources:
         files = sorted(source.rglob("hyper.json")) if source.is_dir() else [source]

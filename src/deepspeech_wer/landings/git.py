@@ -1,0 +1,260 @@
+"""What has landed, found with plain git on a cached bare mirror.
+
+A landing is a step of the branch's first-parent history, so that merge commits, squashes, rebases and direct pushes all
+count. Works with any URL that git takes, has no rate limit, and asks the server a single question where nothing is new.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from deepspeech_wer.errors import RepositoryError, SettingsError
+from deepspeech_wer.landings import Landing
+
+if TYPE_CHECKING:
+    import git
+
+_FORMAT = "%H%x1f%P%x1f%an%x1f%cI%x1f%s%x1e"
+_KEPT = "refs/deepspeech-wer/head"
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True)
+class Head:
+    """The tip of the tracked branch, as the remote gives it; ``branch`` is its name without ``refs/heads/``."""
+
+    sha: str
+    ref: str
+    branch: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """What is new, oldest first, and a sentence for the user where the history is not as it was left."""
+
+    landings: tuple[Landing, ...]
+    remark: str = ""
+
+
+def environment() -> dict[str, str]:
+    """The environment for git: nothing may ask a question or wait for ever, for nobody is there."""
+    quiet = {
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15",
+        "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
+        "GIT_HTTP_LOW_SPEED_TIME": "60",
+        "LC_ALL": "C.UTF-8",
+    }
+    return {name: value for name, value in quiet.items() if name == "LC_ALL" or name not in os.environ}
+
+
+def public(url: str) -> str:
+    """``url`` without the user name and the password that it may hold."""
+    parts = urlsplit(url)
+    if parts.scheme and "@" in parts.netloc and parts.scheme != "ssh":
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return url
+
+
+def find_head(url: str, ref: str) -> Head:
+    """Ask the remote for the tip of ``ref`` (``HEAD``: its default branch).
+
+    By a git process and without GitPython, whose import would take longer than the question: this is all that a tick
+    does where nothing is new. Raises RepositoryError.
+    """
+    command = ["git", "ls-remote", "--symref", "--", url, *_candidates(ref)]
+    try:
+        done = subprocess.run(
+            command, env=os.environ | environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=300
+        )
+    except FileNotFoundError as error:
+        raise RepositoryError("git is not installed", "install the system package git") from error
+    except subprocess.TimeoutExpired as error:
+        raise RepositoryError(f"{public(url)} gave no answer for 300 seconds", "check the network") from error
+    if done.returncode != 0:
+        raise _unreachable(url, done.stderr.decode(errors="replace"))
+    shas, target = {}, ""
+    for line in done.stdout.decode(errors="replace").splitlines():
+        value, _, name = line.partition("\t")
+        if value.startswith("ref: "):
+            target = value.removeprefix("ref: ") if name == "HEAD" else target
+        else:
+            shas[name] = value
+    for name in _candidates(ref):
+        if name in shas:
+            full = target or name
+            return Head(shas.get(f"{name}^{{}}", shas[name]), name, full.removeprefix("refs/heads/"))
+    if ref == "HEAD":
+        raise RepositoryError(f"{public(url)} has no commit on its default branch yet", "push a first commit")
+    raise RepositoryError(f"{public(url)} has no branch {ref}", "set ds_ref to a branch that is there")
+
+
+class Mirror:
+    """The cached bare mirror of one branch of one repository, in a folder named after the address."""
+
+    def __init__(self, cache: Path, url: str, commit_url: str = "") -> None:
+        self.url = url
+        self.folder = cache / "mirrors" / _folder_name(url)
+        self._commit_url = commit_url or _known_commit_url(url)
+
+    def fetch(self, head: Head) -> None:
+        """Bring the mirror up to ``head``. Raises RepositoryError."""
+        repository = self._open()
+        if not self._has(head.sha):
+            self._run(repository, "fetch", "--quiet", "--no-write-fetch-head", "--", self.url, f"+{head.ref}:{_KEPT}")
+        if not self._has(head.sha):  # the branch moved on between the question and the fetch
+            self._run(repository, "fetch", "--quiet", "--no-write-fetch-head", "--", self.url, head.sha)
+        repository.git.update_ref(_KEPT, head.sha)
+
+    def landings(self, head: Head, last: str | None) -> Found:
+        """What landed after ``last``, up to ``head``, oldest first; only the head where ``last`` is None.
+
+        Where ``last`` is no ancestor of the head, history was rewritten: what came after the point at which the two
+        part is given. Where it is not known at all, only the head is given. Both are told in ``remark``.
+        """
+        import git
+
+        repository = self._open()
+        if last is None:
+            return Found(self._log(repository, "-1", head.sha))
+        remark = ""
+        if not self._has(last):
+            remark = f"last_sha1 {last[:7]} is not a commit of {public(self.url)}: going on from the head alone"
+            return Found(self._log(repository, "-1", head.sha), remark)
+        try:
+            base = repository.git.merge_base(last, head.sha)
+        except git.GitCommandError:
+            remark = f"the branch has no history in common with last_sha1 {last[:7]}: going on from the head alone"
+            return Found(self._log(repository, "-1", head.sha), remark)
+        if base != last:
+            remark = f"the branch was rewritten since last_sha1 {last[:7]}: going on from {base[:7]}, where they part"
+        return Found(self._log(repository, f"{base}..{head.sha}"), remark)
+
+    def landing(self, name: str) -> Landing:
+        """The commit that ``name``, a whole or a shortened SHA, means. Raises SettingsError where there is none."""
+        import git
+
+        repository = self._open()
+        name = name.strip().lower()
+        if not re.fullmatch(r"[0-9a-f]{4,40}", name):
+            raise SettingsError(f"{name!r} is not the SHA of a commit", "give 4 to 40 hexadecimal digits")
+        if _SHA.fullmatch(name) and not self._has(name):
+            try:
+                repository.git.fetch("--quiet", "--no-write-fetch-head", "--", self.url, name, env=environment())
+            except git.GitCommandError:
+                pass  # told below
+        try:
+            sha = repository.git.rev_parse("--verify", "--quiet", f"{name}^{{commit}}")
+        except git.GitCommandError as error:
+            raise SettingsError(
+                f"there is no commit {name} in {public(self.url)}", "give a commit of the tracked branch"
+            ) from error
+        return self._log(repository, "-1", sha)[0]
+
+    def _open(self) -> git.Repo:
+        import git
+
+        try:
+            repository = git.Repo(self.folder)
+        except (git.NoSuchPathError, git.InvalidGitRepositoryError):
+            try:
+                repository = git.Repo.init(self.folder, mkdir=True, bare=True)
+            except (git.GitCommandError, OSError) as error:
+                raise RepositoryError(
+                    f"the mirror {self.folder} cannot be made: {error}", "check the folder's owner, and the disk"
+                ) from error
+        repository.git.update_environment(**environment())
+        return repository
+
+    def _run(self, repository: git.Repo, *arguments: str) -> None:
+        import git
+
+        try:
+            repository.git.execute(["git", *arguments])
+        except git.GitCommandError as error:
+            raise _unreachable(self.url, str(error.stderr)) from error
+
+    def _has(self, sha: str) -> bool:
+        done = subprocess.run(
+            ["git", "-C", str(self.folder), "cat-file", "-e", f"{sha}^{{commit}}"], capture_output=True
+        )
+        return done.returncode == 0
+
+    def _log(self, repository: git.Repo, *what: str) -> tuple[Landing, ...]:
+        return read_log(repository, what, self._commit_url)
+
+
+def read_log(repository: git.Repo, what: tuple[str, ...], commit_url: str = "") -> tuple[Landing, ...]:
+    """The first-parent history that ``what`` (a range, or ``-1`` and a SHA) names, oldest first."""
+    text = repository.git.log(
+        "--first-parent", "--reverse", "--no-show-signature", f"--format={_FORMAT}", "--encoding=UTF-8", *what, "--"
+    )
+    records = [record.strip("\n").split("\x1f", 4) for record in text.split("\x1e") if record.strip("\n")]
+    if not records:
+        return ()
+    first = int(repository.git.rev_list("--first-parent", "--count", records[0][0]))
+    return tuple(
+        Landing(
+            sha=sha,
+            parents=tuple(parents.split()),
+            author=author,
+            date=datetime.fromisoformat(date).astimezone(UTC).isoformat(),
+            subject=subject,
+            position=first + index,
+            url=commit_url.replace("{sha}", sha) if commit_url else None,
+        )
+        for index, (sha, parents, author, date, subject) in enumerate(records)
+    )
+
+
+def describe(folder: Path, sha: str | None, commit_url: str = "") -> Landing | None:
+    """The commit ``sha`` of the work tree that ``folder`` is in, or None where it is in none or has no such commit."""
+    import git
+
+    try:
+        repository = git.Repo(folder, search_parent_directories=True)
+        remotes = [remote.url for remote in repository.remotes]
+        address = commit_url or (_known_commit_url(remotes[0]) if remotes else "")
+        return read_log(repository, ("-1", sha), address)[0] if sha else None
+    except (git.InvalidGitRepositoryError, git.NoSuchPathError, git.GitCommandError):
+        return None
+
+
+def _candidates(ref: str) -> list[str]:
+    if ref == "HEAD" or ref.startswith("refs/"):
+        return [ref]
+    return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
+
+
+def _unreachable(url: str, said: str) -> RepositoryError:
+    reason = " ".join(line.strip() for line in said.splitlines() if line.strip()).replace(url, public(url))
+    return RepositoryError(
+        f"the repository {public(url)} cannot be read: {reason or 'git gave no reason'}",
+        "check ds_repository, and that `git ls-remote` of it works for the user whose crontab this is",
+    )
+
+
+def _folder_name(url: str) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "-", public(url)).strip("-")[-40:]
+    return f"{words}-{hashlib.sha256(url.encode()).hexdigest()[:8]}.git"
+
+
+def _known_commit_url(url: str) -> str:
+    """The address of a commit's page on GitHub and GitLab, from any address of the repository."""
+    match = re.fullmatch(r"(?:https?://(?:[^@/]*@)?|(?:ssh://)?git@)([^/:]+)[/:](.+?)(?:\.git)?/?", url)
+    if match is None:
+        return ""
+    host, path = match.groups()
+    if "github" in host:
+        return f"https://{host}/{path}/commit/{{sha}}"
+    if "gitlab" in host:
+        return f"https://{host}/{path}/-/commit/{{sha}}"
+    return ""

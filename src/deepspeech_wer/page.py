@@ -1,0 +1,73 @@
+"""The page: built here from everything that is archived, and published to the server."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from urllib.parse import urlsplit
+
+from deepspeech_wer.config import Settings
+from deepspeech_wer.errors import SettingsError
+from deepspeech_wer.landings.git import public
+from deepspeech_wer.log import Log
+
+
+def build(settings: Settings, log: Log) -> None:
+    """Make the web root whole from the archive."""
+    from deepspeech_wer.results import archive
+    from deepspeech_wer.site.build import build as build_site
+
+    records, troubles = archive.load(settings.dataroot)
+    for trouble in troubles:
+        log.step(trouble)
+    address = public(settings.require_repository()) if settings.has_repository else ""
+    name = PurePosixPath(urlsplit(address).path).name.removesuffix(".git")
+    title = settings.site_title or (f"Word error rate of {name}" if name else "Word error rate")
+    page = build_site(records, settings.web_root, title=title, repository=address)
+    log.step(f"built {page} from {len(records)} runs")
+
+
+def require_website(settings: Settings, is_needed: bool = False) -> None:
+    """Raises SettingsError where something is missing that it takes to publish.
+
+    To name no server at all is fine, unless publishing ``is_needed``.
+    """
+    missing = settings.missing_website_variables()
+    if missing and (settings.is_publishing or is_needed):
+        raise SettingsError(
+            f"the site cannot be published: {' and '.join(missing)} not set",
+            "set what is missing; without ds_website_server_fqdn the site is built on this machine only",
+        )
+
+
+def publish(settings: Settings, log: Log) -> None:
+    """Publish the web root, where a server is named. Raises SettingsError and PublishError."""
+    require_website(settings)
+    if not settings.is_publishing:
+        log.step(f"not published, since ds_website_server_fqdn is not set: the site is in {settings.web_root}")
+        return
+    from deepspeech_wer.publish.release import publish as publish_release
+    from deepspeech_wer.publish.sftp import Target
+
+    target = Target(
+        host=settings.website_server_fqdn,
+        port=settings.website_server_port,
+        username=settings.website_username,
+        root=settings.website_server_root,
+        privkey=settings.website_privkey,
+        passphrase_command=settings.website_privkey_passphrase_command or None,
+        known_hosts=settings.website_known_hosts,
+        timeout=settings.website_timeout,
+    )
+    bar = log.bar("upload", "B", scale=True)
+    try:
+        release = publish_release(
+            settings.web_root, target, progress=lambda path, done, total: bar.show(done, total, path)
+        )
+    finally:
+        bar.close()
+    for sentence in release.left_out:
+        log.step(f"left out: {sentence}")
+    log.step(
+        f"published {release.files} files, {release.bytes / 1e6:.1f} MB, in {release.seconds:.1f} s "
+        f"to {target.host}:{target.port}, folder {target.root}"
+    )
