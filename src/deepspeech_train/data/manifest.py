@@ -1,10 +1,11 @@
 """A manifest: the utterances of one split, and where their audio is.
 
-On disk a manifest is JSON lines, one utterance a line, with the names of the field::
+On disk a manifest is JSON lines in UTF-8, one utterance a line, with the names of the field::
 
     {"id": "train-0001", "audio_filepath": "train/0001.wav", "duration": 1.42, "text": "go left", "speaker": "m3"}
 
-``audio_filepath`` is relative to the manifest's own folder, or absolute. Durations are seconds.
+``audio_filepath`` is relative to the manifest's own folder, or absolute. Durations are seconds. Other
+keys are left to other tools; blank lines are skipped.
 
 >>> from deepspeech_train.data.manifest import read_manifest
 >>> utterances = read_manifest(Path("train.jsonl"))  # doctest: +SKIP
@@ -12,8 +13,14 @@ On disk a manifest is JSON lines, one utterance a line, with the names of the fi
 
 from __future__ import annotations
 
+import json
+import math
+import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from deepspeech_train.errors import RecipeError
 
 
 @dataclass(frozen=True)
@@ -35,3 +42,102 @@ class Corpus:
     train: tuple[Utterance, ...]
     dev: tuple[Utterance, ...]
     test: tuple[Utterance, ...]
+
+
+def read_manifest(path: Path) -> tuple[Utterance, ...]:
+    """The utterances of the manifest ``path``, in its order, each with a path that can be opened from here.
+
+    Raises :class:`RecipeError` that names the file and the line if the file cannot be read, a line is
+    not such an object, or an id comes twice.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read the manifest {path}: {error.strerror or error}",
+            "check the path, or import the corpus again",
+        ) from error
+    utterances = []
+    first_line: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            utterance = _parse(line, path.parent)
+        except ValueError as error:
+            raise RecipeError(
+                f"{path}, line {number}: {error}",
+                'a line looks like {"id": "a1", "audio_filepath": "a1.wav", "duration": 1.4,'
+                ' "text": "go left", "speaker": "m3"}',
+            ) from error
+        if utterance.id in first_line:
+            raise RecipeError(
+                f"{path}, line {number}: the id {utterance.id!r} is already in line {first_line[utterance.id]}",
+                "give every utterance an id of its own",
+            )
+        first_line[utterance.id] = number
+        utterances.append(utterance)
+    return tuple(utterances)
+
+
+def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
+    """Writes the manifest ``path`` as a whole or not at all.
+
+    Audio that lies under the manifest's folder is named relative to it, so that the folder can be moved.
+    """
+    path = Path(path)
+    folder = path.parent.absolute()
+    lines = []
+    for utterance in utterances:
+        audio = utterance.audio.absolute()
+        record = {
+            "id": utterance.id,
+            "audio_filepath": str(audio.relative_to(folder) if audio.is_relative_to(folder) else audio),
+            "duration": utterance.duration,
+            "text": utterance.text,
+            "speaker": utterance.speaker,
+        }
+        lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        try:
+            temporary.write_text("".join(lines), encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RecipeError(
+            f"cannot write the manifest {path}: {error.strerror or error}",
+            "check that the folder exists, is yours and has room",
+        ) from error
+
+
+def _parse(line: bytes, folder: Path) -> Utterance:
+    """One line as an utterance; ValueError says what is wrong with it."""
+    try:
+        record = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 at byte {error.start}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+    if not isinstance(record, dict):
+        raise ValueError(f"expected an object, found {type(record).__name__}")
+    for key in ("id", "audio_filepath", "duration", "text", "speaker"):
+        if key not in record:
+            raise ValueError(f"{key!r} is missing")
+        wanted: type | tuple[type, ...] = (int, float) if key == "duration" else str
+        if not isinstance(record[key], wanted) or isinstance(record[key], bool):
+            raise ValueError(f"{key!r} is {record[key]!r}")
+    if not record["id"] or not record["audio_filepath"]:
+        raise ValueError("'id' and 'audio_filepath' must not be empty")
+    duration = float(record["duration"])
+    if not (math.isfinite(duration) and duration > 0):
+        raise ValueError(f"'duration' is {record['duration']!r}; it must be more than 0 seconds")
+    return Utterance(
+        id=record["id"],
+        audio=folder / record["audio_filepath"],
+        duration=duration,
+        text=record["text"],
+        speaker=record["speaker"],
+    )

@@ -1,0 +1,49 @@
+"""Progress of a long step: a bar on a terminal, a few plain lines in a log or a notebook."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+#: In a log, one line each time another quarter is done.
+LOG_LINES = 4
+
+
+class Progress:
+    """Where an importer says what it is doing: on stderr, or nowhere if ``enabled`` is false."""
+
+    def __init__(self, name: str, enabled: bool) -> None:
+        self._name = name
+        self._enabled = enabled
+
+    def say(self, message: str) -> None:
+        """One line."""
+        if self._enabled:
+            tqdm.write(f"{self._name}: {message}", file=sys.stderr)
+
+    @contextmanager
+    def steps(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
+        """Gives the function to call with the number of ``unit`` done since the last call."""
+        if not self._enabled:
+            yield lambda count: None
+        elif sys.stderr.isatty():
+            scaled = unit == "B"
+            with tqdm(total=total, desc=f"{self._name}: {what}", unit=unit, unit_scale=scaled) as bar:
+                yield bar.update
+        else:
+            yield self._lines(what, total, unit)
+
+    def _lines(self, what: str, total: int, unit: str) -> Callable[[int], None]:
+        done = 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            before = done * LOG_LINES // max(1, total)
+            done += count
+            if done * LOG_LINES // max(1, total) > before:
+                self.say(f"{what}, {done} of {total} {unit}")
+
+        return advance
