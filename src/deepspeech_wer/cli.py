@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -34,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     options = _parser().parse_args(arguments)
     try:
-        return int(options.verb(options))
+        code = int(options.verb(options))
+        sys.stdout.flush()
+        return code
     except TrackerError as error:
         print(f"deepspeech-wer: {error.message}", file=sys.stderr)
         if error.hint:
@@ -43,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("deepspeech-wer: ended by Ctrl-C; the next run goes on from here", file=sys.stderr)
         return 130
+    except BrokenPipeError:  # `deepspeech-wer settings | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_DONE
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         print(f"deepspeech-wer: {error.strerror or error}{where}", file=sys.stderr)
