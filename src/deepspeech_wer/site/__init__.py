@@ -1,0 +1,1 @@
+"""Pages from results: what is in the web root, and how it gets there."""

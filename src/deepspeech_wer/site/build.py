@@ -1,0 +1,122 @@
+"""The web root, made whole again from the archive's records, every time.
+
+::
+
+    index.html              the headline, the charts' places, every run in a table; works without JavaScript
+    css/site.css            its look
+    js/plotly.min.js        plotly.js, from the plotly package
+    js/hyper.js             window.ALL_THE_DATA: parameters and results of every trained run
+    js/landings.js          window.LANDINGS: every run in commit order, failed ones too
+    js/*.js                 the charts, drawn in the browser from those two
+    runs/<run id>/log.txt   what a run printed
+
+Everything is loaded by plain ``src`` and ``href`` from beside the page, so that it works from ``file://``. The same
+records give the same bytes; the only time on the page is that of the newest run.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from deepspeech_wer import templates
+from deepspeech_wer.errors import TrackerError
+from deepspeech_wer.results import hyper, hyperjs
+from deepspeech_wer.results.archive import RunRecord
+from deepspeech_wer.site import logs, text
+from deepspeech_wer.site.rows import Row, headline, rows
+from deepspeech_wer.site.webroot import WebRoot
+
+PAGE = "index.html"
+
+#: The parts of the template folder that are copied as they are.
+_STATIC = ("css/*.css", "js/*.js")
+
+
+def build(records: Sequence[RunRecord], web_root: Path, *, title: str, repository: str = "") -> Path:
+    """Make the site of ``records``, which are in commit order, in ``web_root``; gives the path of its page.
+
+    Only what differs is written, each file atomically, the page after all that it needs. ``repository`` is the
+    tracked repository's address, linked if it is one of http or https. Raises TrackerError where a file cannot be
+    written or read, SettingsError where a file in the web root is somebody else's.
+    """
+    run_logs = {
+        record.folder.name: log
+        for record in records
+        if record.landing and (log := logs.read(record.folder)) is not None
+    }
+    table = rows(records, frozenset(run_logs))
+    files = {
+        **_static_files(),
+        "js/plotly.min.js": _plotly(),
+        "js/hyper.js": hyperjs.merge(records).encode(),
+        "js/landings.js": landings_js(table).encode(),
+        **{f"runs/{name}/log.txt": log for name, log in run_logs.items()},
+        PAGE: _page(table, title, repository).encode(),
+    }
+    with WebRoot(web_root, files) as root:
+        for name, content in files.items():
+            root.put(name, content)
+    return web_root / PAGE
+
+
+def landings_js(table: Sequence[Row]) -> str:
+    """The text of ``js/landings.js``: ``window.LANDINGS = [...];``, one run a line, in commit order."""
+    lines = ",\n".join(hyper.dump(row.to_json()) for row in table)
+    return f"window.LANDINGS = [\n{lines}\n];\n" if lines else "window.LANDINGS = [];\n"
+
+
+def _static_files() -> dict[str, bytes]:
+    source = templates.folder() / "site"
+    return {
+        path.relative_to(source).as_posix(): path.read_bytes()
+        for pattern in _STATIC
+        for path in sorted(source.glob(pattern))
+    }
+
+
+def _plotly() -> bytes:
+    """plotly.js out of the plotly package, which is found but not imported: importing it takes half a second."""
+    spec = importlib.util.find_spec("plotly")
+    for place in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(place) / "package_data" / "plotly.min.js"
+        if path.is_file():
+            return path.read_bytes()
+    raise TrackerError(
+        "plotly.min.js, which draws the charts, is not there: the plotly package is missing or not whole",
+        "install it again: python -m pip install --force-reinstall plotly",
+    )
+
+
+def _page(table: Sequence[Row], title: str, repository: str) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(templates.folder() / "site"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "percent": text.percent,
+        "points": text.points,
+        "duration": text.duration,
+        "count": text.count,
+        "moment": text.moment,
+    }
+    trained = [row.figures.test for row in table if row.figures]
+    return environment.get_template(PAGE).render(
+        title=text.plain(title),
+        repository=text.address(repository),
+        repository_url=text.link(repository),
+        rows=list(reversed(table)),
+        headline=headline(table),
+        slots=table[-1].slot + 1 if table else 0,
+        failures=sum(row.failed and row.newest for row in table),
+        best=min(trained, default=None),
+        worst=max(trained, default=None),
+        updated=max((row.finished for row in table), default=""),
+    )

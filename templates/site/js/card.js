@@ -1,0 +1,106 @@
+/* The card that says what a point is: made of text nodes, so that no value of a repository is ever read as HTML. */
+"use strict";
+
+/** A card inside `place`, which is positioned. show(run, x, y) puts it near that pixel of `place`, hide() away;
+ * follows(canvas) ties it to the points of the plotly chart in `canvas`, whose customdata are indexes of runs. */
+window.wer.card = function (place) {
+  const { runs, figure, percent, count, duration, isWeb, follow } = window.wer;
+  const MOST_CHANGES = 8;
+  const card = add(place, "div", "card");
+  const ring = add(place, "div", "ring");
+  card.setAttribute("role", "status");
+  card.hidden = ring.hidden = true;
+  let shown = null;
+
+  function add(parent, tag, name, text) {
+    const element = document.createElement(tag);
+    if (name) element.className = name;
+    if (text !== undefined) element.textContent = text;
+    parent.append(element);
+    return element;
+  }
+
+  function figures(run) {
+    const edits = ["substitutions", "deletions", "insertions"].map((name) => figure(run, name));
+    return [
+      ["Test WER", figure(run, "test_wer"), percent],
+      ["Validation WER", figure(run, "last_validation_wer"), percent],
+      ["Train WER", figure(run, "last_train_wer"), percent],
+      ["Test CER", figure(run, "test_cer"), percent],
+      ["S / D / I", edits.includes(null) ? null : edits, (all) => all.map(count).join(" / ")],
+      ["Words", figure(run, "words"), count],
+      ["Duration", figure(run, "duration"), duration],
+    ].filter(([, value]) => value !== null);
+  }
+
+  function changed([name, before, after]) {
+    if (before && after) return `${name}: ${before} → ${after}`;
+    return after ? `${name}: new, ${after}` : `${name}: gone`;
+  }
+
+  function fill(run) {
+    card.replaceChildren();
+    const head = add(card, "p", "quiet");
+    add(head, "span", "sha", run.short);
+    head.append([run.author, run.when].filter(Boolean).map((text) => ` · ${text}`).join(""));
+    if (run.subject) add(card, "p", "what", run.subject);
+    if (run.failed) add(card, "p", "why", `Failed${run.why ? `: ${run.why}` : ""}`);
+    if (run.hyper) {
+      const list = add(card, "dl");
+      for (const [name, value, write] of figures(run)) {
+        add(list, "dt", "", name);
+        add(list, "dd", "", write(value));
+      }
+    }
+    if (run.changes.length) {
+      const changes = add(card, "div", "changes");
+      for (const change of run.changes.slice(0, MOST_CHANGES)) add(changes, "p", "", changed(change));
+      if (run.changes.length > MOST_CHANGES) {
+        add(changes, "p", "quiet", `and ${run.changes.length - MOST_CHANGES} more`);
+      }
+    }
+    const where = run.failed && run.log ? "log" : isWeb(run.url) ? "commit" : "row in the table";
+    const how = window.matchMedia("(hover: none)").matches ? "Tap again" : "Click or Enter";
+    add(card, "p", "follow", `${how} for its ${where}`);
+  }
+
+  function show(run, x, y) {
+    if (shown !== run) fill(run);
+    shown = run;
+    card.hidden = ring.hidden = false;
+    ring.style.left = `${x}px`;
+    ring.style.top = `${y}px`;
+    const gap = 16;
+    const right = x + gap;
+    const left = right + card.offsetWidth <= place.clientWidth ? right : x - gap - card.offsetWidth;
+    const lowest = place.clientHeight - card.offsetHeight;
+    const beside = Math.max(Math.min(0, lowest), Math.min(y - card.offsetHeight / 2, lowest));
+    card.style.left = `${Math.max(0, left)}px`;
+    card.style.top = `${left < 0 ? y + gap : beside}px`;
+  }
+
+  function hide() {
+    shown = null;
+    card.hidden = ring.hidden = true;
+  }
+
+  function follows(canvas) {
+    let tapped = null;
+    canvas.on("plotly_hover", ({ points: [{ x, y, xaxis, yaxis, customdata }] }) => {
+      show(runs[customdata], xaxis._offset + xaxis.d2p(x), yaxis._offset + yaxis.d2p(y));
+    });
+    canvas.on("plotly_unhover", hide);
+    canvas.on("plotly_click", ({ points: [{ customdata }] }) => {
+      // Where nothing hovers, the first tap shows the card and the second goes where it says.
+      if (!window.matchMedia("(hover: none)").matches || tapped === customdata) follow(runs[customdata]);
+      tapped = customdata;
+    });
+  }
+
+  return {
+    show, hide, follows,
+    get shown() {
+      return shown;
+    },
+  };
+};
