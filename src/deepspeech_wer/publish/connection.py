@@ -1,0 +1,307 @@
+"""pysftp 0.2.9 made fit for strict host keys, every kind of key, and servers that fall silent.
+
+What pysftp does not do by itself, and where it is mended here:
+
+* it does not import on paramiko 4 and 5, where ``DSSKey`` is gone -> the import below
+* it looks a host key up by the bare name, and takes the first of several -> :class:`CnOpts`
+* it reads RSA and DSA key files alone, and one key at a time -> :class:`Connection`
+* it waits for ever: paramiko retries a write that the network does not take, waits without limit for
+  the answer to a subsystem request, and its keepalive never notices a dead peer -> :class:`_WatchedSocket`
+* its destructor fails on an object whose constructor failed -> the class attributes of :class:`Connection`
+
+This is the heavy half of ``publish/sftp.py``: import it only when connecting.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shlex
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import paramiko
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish.keys import Identity, identities
+from deepspeech_wer.publish.knownhosts import Trust, host_key, lookup, verify
+from deepspeech_wer.publish.sftp import Target
+
+if hasattr(paramiko, "DSSKey"):
+    import pysftp
+else:
+    # pysftp imports the name, and nothing here uses it. It is there for the import alone, since other
+    # code may ask paramiko whether it has DSA keys.
+    paramiko.DSSKey = type("DSSKey", (paramiko.PKey,), {})
+    import pysftp
+
+    del paramiko.DSSKey
+
+# paramiko's thread logs every error with its traceback, and with no logging set up Python prints it.
+# The same error is raised here and told in the user's words; whoever wants the log sets a level.
+if logging.getLogger("paramiko").level == logging.NOTSET:
+    logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+#: What we accept as a signature of the host, best first; an RSA key signs with two of them.
+_SIGNATURES = {
+    "ssh-ed25519": ("ssh-ed25519",),
+    "ecdsa-sha2-nistp256": ("ecdsa-sha2-nistp256",),
+    "ecdsa-sha2-nistp384": ("ecdsa-sha2-nistp384",),
+    "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
+    "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
+}
+
+#: SFTP has no code of its own for a full disk, a quota, or a folder in the way: they all are "Failure".
+_FAILURE_HINT = "see whether the server's disk or the user's quota is full (df -h, quota), and what is at that path"
+
+
+class _WatchedSocket:
+    """A socket whose peer must say something within ``timeout`` seconds of being asked.
+
+    Everything that is sent over SFTP is answered, so hearing nothing while an answer is due means that
+    the server or the network is gone. paramiko polls ``recv`` ten times a second, so that is the place
+    to notice it; a blocked ``send`` is another.
+    """
+
+    def __init__(self, sock: socket.socket, timeout: float) -> None:
+        self._sock = sock
+        self._timeout = timeout
+        self._due: float | None = None
+        self.silent = False
+
+    @contextmanager
+    def answer_due(self) -> Iterator[None]:
+        self._due = time.monotonic() + self._timeout
+        try:
+            yield
+        finally:
+            self._due = None
+
+    def recv(self, size: int) -> bytes:
+        try:
+            data = self._sock.recv(size)
+        except TimeoutError:
+            self._check()
+            raise
+        if self._due is not None:
+            self._due = time.monotonic() + self._timeout
+        return data
+
+    def send(self, data: bytes) -> int:
+        try:
+            return self._sock.send(data)
+        except TimeoutError:
+            self._check()
+            raise
+
+    def _check(self) -> None:
+        due = self._due
+        if due is not None and time.monotonic() > due:
+            self.silent = True
+            # Not a TimeoutError: that one paramiko takes for "try again".
+            raise ConnectionAbortedError(errno.ECONNABORTED, "the server says nothing")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class CnOpts(pysftp.CnOpts):  # type: ignore[misc]
+    """pysftp's options with the host keys of ``host:port`` instead of those of the bare name.
+
+    pysftp's own constructor is not called: it warns where there is no file, and fails on a file with
+    an ``@revoked`` line.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.log = False
+        self.compression = False
+        self.ciphers = None
+        self.hostkeys = lookup(target.host, target.port, target.known_hosts)
+
+    def get_hostkey(self, host: str) -> Trust:
+        """All that is known of the target, for the transport to check the server against."""
+        trust: Trust = self.hostkeys
+        return trust
+
+
+class _Transport(paramiko.Transport):  # type: ignore[misc]
+    """paramiko's transport with a ``connect`` that knows several host keys and tries several keys."""
+
+    def __init__(self, target: Target, sock: _WatchedSocket) -> None:
+        super().__init__(sock)
+        self._target = target
+        # The watched socket ends a silence after one timeout; these end a server that only dribbles.
+        self.banner_timeout = self.handshake_timeout = self.auth_timeout = 2 * target.timeout
+        self.channel_timeout = 2 * target.timeout
+
+    def connect(
+        self,
+        hostkey: Trust,
+        username: str,
+        password: None = None,
+        pkey: tuple[Identity, ...] = (),
+    ) -> None:
+        self._prefer(hostkey)
+        self.start_client(timeout=3 * self._target.timeout)
+        verify(hostkey, host_key(self.get_remote_server_key().asbytes()))
+        self._log_in(username, pkey)
+
+    def _prefer(self, trust: Trust) -> None:
+        """Asks for the kinds of host key that are known, so that a server may have others too."""
+        known = {key.kind for key in trust.trusted}
+        kinds = sorted(_SIGNATURES, key=lambda kind: kind not in known)
+        self.get_security_options().key_types = tuple(s for kind in kinds for s in _SIGNATURES[kind])
+
+    def _log_in(self, username: str, keys: tuple[Identity, ...]) -> None:
+        refusals: list[str] = []
+        for identity in keys:
+            try:
+                missing = self.auth_publickey(username, identity.key)
+            except paramiko.BadAuthenticationType as error:
+                raise PublishError(
+                    f"{self._target} does not let {username} log in with a key, only with: "
+                    f"{', '.join(error.allowed_types)}",
+                    "allow public keys for that user on the server (PubkeyAuthentication in sshd_config)",
+                ) from error
+            except paramiko.AuthenticationException:
+                if not self.is_active():
+                    if not refusals:
+                        raise
+                    # The server had enough of our tries: what it refused is what to tell.
+                    break
+                refusals.append(identity.label)
+                continue
+            if not missing:
+                return
+            raise PublishError(
+                f"{self._target} takes {identity.label}, but asks for more: {', '.join(missing)}",
+                "publishing runs unattended: let that key alone suffice (AuthenticationMethods in sshd_config)",
+            )
+        file = f"-i {shlex.quote(str(self._target.privkey))} " if self._target.privkey else ""
+        login = shlex.quote(f"{username}@{self._target.host}")
+        raise PublishError(
+            f"{self._target} refuses {', '.join(refusals)} for the user {username}",
+            f"put the public key into that user's ~/.ssh/authorized_keys on the server: "
+            f"ssh-copy-id {file}-p {self._target.port} {login}",
+        )
+
+
+class Connection(pysftp.Connection):  # type: ignore[misc]
+    """An open SFTP session with a :class:`Target`; everything pysftp's ``Connection`` can do.
+
+    Do what talks to the server in a :meth:`step`, which bounds the wait and tells failures as
+    PublishError with host and step.
+    """
+
+    # pysftp's destructor closes, also what its constructor did not come to set.
+    _sftp_live = False
+    _transport: Any = None
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._cnopts = CnOpts(target)
+        with identities(target) as keys:
+            self._identities = keys
+            self._socket = _WatchedSocket(_open_socket(target), target.timeout)
+            try:
+                with self.step("connect"):
+                    super().__init__(target.host, username=target.username, port=target.port, cnopts=self._cnopts)
+                self._sftp_connect()
+            except BaseException:
+                self.close()
+                raise
+
+    def _start_transport(self, host: str, port: int) -> None:
+        self._transport = _Transport(self.target, self._socket)
+
+    def _set_authentication(self, password: None, private_key: None, private_key_pass: None) -> None:
+        self._tconnect["pkey"] = self._identities
+
+    def _sftp_connect(self) -> None:
+        if self._sftp_live:
+            return
+        try:
+            with self.step("open an SFTP session"):
+                channel = self._transport.open_session()
+                channel.settimeout(self.target.timeout)
+                channel.invoke_subsystem("sftp")
+                self._sftp = paramiko.SFTPClient(channel)
+        except PublishError as error:
+            if self._socket.silent:
+                raise
+            raise PublishError(
+                error.message,
+                "see whether the server offers SFTP to that user (Subsystem sftp in sshd_config), and whether "
+                f"the login prints anything: sftp -P {self.target.port} {self.target.username}@{self.target.host}",
+            ) from error
+        self._sftp_live = True
+
+    def close(self) -> None:
+        """Ends the session; on a server that went silent without waiting for it."""
+        if self._socket.silent and self._transport:
+            self._transport.close()
+        super().close()
+        self._socket.close()
+
+    @contextmanager
+    def step(self, what: str, hint: str = "") -> Iterator[None]:
+        """One thing asked of the server, such as "make the folder www/js"; not to be nested.
+
+        Raises PublishError, with ``hint`` in place of the general one, if the server refuses it, the
+        connection is lost, or nothing is heard for ``target.timeout`` seconds (then the connection is
+        closed too, and what is asked later fails at once).
+        """
+        try:
+            with self._socket.answer_due():
+                yield
+        except (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
+            if isinstance(error, TimeoutError):
+                self._socket.silent = True
+            if self._socket.silent and self._transport:
+                self._transport.close()
+            raise self._failure(what, hint, error) from error
+
+    def _failure(self, what: str, hint: str, error: Exception) -> PublishError:
+        tried = f"{self.target}: could not {what}"
+        said = str(error)[:200] or type(error).__name__
+        if self._socket.silent:
+            return PublishError(
+                f"{tried}: the server said nothing for {self.target.timeout:g} s",
+                "see whether the server and the network are up; publishing again sends everything again",
+            )
+        if isinstance(error, OSError) and error.errno == errno.EACCES:
+            return PublishError(
+                f"{tried}: permission denied",
+                hint or f"let the user {self.target.username} write there (ls -ld, chown or chmod on the server)",
+            )
+        if isinstance(error, OSError) and error.errno == errno.ENOENT:
+            return PublishError(f"{tried}: there is no such file or folder", hint or _FAILURE_HINT)
+        if self._transport is None or not self._transport.is_active():
+            return PublishError(
+                f"{tried}: the connection was lost ({said!r})",
+                "see whether an SSH server is there and what its log says; publishing again sends everything again",
+            )
+        return PublishError(f"{tried}: the server says {said!r}", hint or _FAILURE_HINT)
+
+
+def _open_socket(target: Target) -> socket.socket:
+    try:
+        return socket.create_connection((target.host, target.port), timeout=target.timeout)
+    except (socket.gaierror, UnicodeError) as error:
+        raise PublishError(
+            f"cannot find the server {target.host}: {error}",
+            "see whether the name is right (ds_website_server_fqdn) and the network is up",
+        ) from error
+    except TimeoutError as error:
+        raise PublishError(
+            f"{target} does not answer: no connection within {target.timeout:g} s",
+            "see whether the server is up, the port is right (ds_website_server_port) and no firewall is between",
+        ) from error
+    except OSError as error:
+        raise PublishError(
+            f"cannot connect to {target}: {error.strerror or error}",
+            "see whether an SSH server listens there and the port is right (ds_website_server_port)",
+        ) from error
