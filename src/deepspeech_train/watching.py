@@ -1,0 +1,71 @@
+"""What a run writes for people who watch it in TensorBoard: losses, weights, a profile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from .checkpoints import Epoch
+from .settings import Settings
+
+#: Steps that a full trace profiles, counted from the run's first: the first two compile and warm up.
+_TRACE_FROM, _TRACE_TO = 2, 5
+
+
+class Watch:
+    """Entered around training. ``log_variables`` and ``do_fulltrace`` say what it writes into ``logs``."""
+
+    def __init__(self, settings: Settings, logs: Path) -> None:
+        self._log_variables = settings.log_variables
+        self._do_fulltrace = settings.do_fulltrace
+        self._folder = logs / "tensorboard"
+        self._writer: Any = None
+        self._steps = 0
+        self._tracing = False
+
+    def __enter__(self) -> Watch:
+        if self._log_variables:
+            self._writer = tf.summary.create_file_writer(str(self._folder))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop_trace()
+        if self._writer is not None:
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def batch(self, step: int) -> Iterator[None]:
+        """Around a training step; ``step`` counts over the whole training."""
+        if not self._do_fulltrace:
+            yield
+            return
+        if self._steps == _TRACE_FROM:
+            tf.profiler.experimental.start(str(self._folder))
+            self._tracing = True
+        with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
+            yield
+        self._steps += 1
+        if self._steps == _TRACE_TO:
+            self._stop_trace()
+
+    def epoch(self, line: Epoch, model: Any) -> None:
+        """After an epoch: its losses and rates as scalars, its weights as histograms."""
+        if self._writer is None:
+            return
+        with self._writer.as_default(step=line.epoch):
+            for name in ("train_loss", "validation_loss", "validation_wer"):
+                value = getattr(line, name)
+                if value is not None:
+                    tf.summary.scalar(name, value)
+            for variable in model.trainable_variables:
+                tf.summary.histogram(variable.path, variable.value)
+        self._writer.flush()
+
+    def _stop_trace(self) -> None:
+        if self._tracing:
+            self._tracing = False
+            tf.profiler.experimental.stop()
