@@ -105,7 +105,6 @@ def _page(table: Sequence[Row], title: str, repository: str) -> str:
         "points": text.points,
         "duration": text.duration,
         "count": text.count,
-        "moment": text.moment,
     }
     trained = [row.figures.test for row in table if row.figures]
     return environment.get_template(PAGE).render(
@@ -114,9 +113,14 @@ def _page(table: Sequence[Row], title: str, repository: str) -> str:
         repository_url=text.link(repository),
         rows=list(reversed(table)),
         headline=headline(table),
-        slots=table[-1].slot + 1 if table else 0,
+        noun="run" if all(row.legacy for row in table) else "landing",
+        slots=max((row.slot for row in table), default=-1) + 1,
         failures=sum(row.failed and row.newest for row in table),
         best=min(trained, default=None),
         worst=max(trained, default=None),
-        updated=max((row.finished for row in table), default=""),
+        updated=max((when for row in table if (when := text.moment(row.finished)).iso), key=_iso, default=None),
     )
+
+
+def _iso(moment: text.Moment) -> str:
+    return moment.iso

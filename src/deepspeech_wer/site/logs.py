@@ -21,10 +21,11 @@ def read(folder: Path) -> bytes | None:
         handle = os.open(folder / "log.txt", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        return None
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            return None
         if status.st_size <= WHOLE:
             return file.read(WHOLE)
         head = file.read(HEAD)

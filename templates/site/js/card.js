@@ -11,6 +11,10 @@ window.wer.card = function (place) {
   card.setAttribute("role", "status");
   card.hidden = ring.hidden = true;
   let shown = null;
+  let touched = false; // whether a finger was the last to point at something here
+  place.addEventListener("pointerdown", (event) => {
+    touched = event.pointerType === "touch";
+  }, true);
 
   function add(parent, tag, name, text) {
     const element = document.createElement(tag);
@@ -60,7 +64,7 @@ window.wer.card = function (place) {
       }
     }
     const where = run.failed && run.log ? "log" : isWeb(run.url) ? "commit" : "row in the table";
-    const how = window.matchMedia("(hover: none)").matches ? "Tap again" : "Click or Enter";
+    const how = touched ? "Tap again" : "Click or Enter";
     add(card, "p", "follow", `${how} for its ${where}`);
   }
 
@@ -91,8 +95,8 @@ window.wer.card = function (place) {
     });
     canvas.on("plotly_unhover", hide);
     canvas.on("plotly_click", ({ points: [{ customdata }] }) => {
-      // Where nothing hovers, the first tap shows the card and the second goes where it says.
-      if (!window.matchMedia("(hover: none)").matches || tapped === customdata) follow(runs[customdata]);
+      // A finger does not hover: its first tap shows the card and its second goes where the card says.
+      if (!touched || tapped === customdata) follow(runs[customdata]);
       tapped = customdata;
     });
   }

@@ -10,7 +10,7 @@ window.wer.landingsChart = function (place) {
     { key: "last_validation_wer", name: "Validation", colour: "validation", symbol: "square", dash: "dash", width: 1.5, size: 6 },
     { key: "test_wer", name: "Test", colour: "test", symbol: "circle", dash: "solid", width: 2.5, size: 8 },
   ].filter(({ key }) => runs.some((run) => figure(run, key) !== null));
-  const FAILED = { key: "failed", name: "Failed", colour: "failed", symbol: "x-thin" };
+  const FAILED = { key: "failed", name: "Failed", colour: "failed", symbol: "x" };
 
   const labels = []; // of the slots: what the newest run of each is called
   for (const run of runs) labels[run.slot] = run.short;
@@ -52,7 +52,7 @@ window.wer.landingsChart = function (place) {
         type: "scatter", mode: "markers", name: FAILED.name, meta: FAILED.key, hoverinfo: "none", yaxis: "y2",
         visible: !hidden.has(FAILED.key), x: failures.map((run) => run.slot), y: failures.map(() => 0),
         customdata: failures.map((run) => run.index), cliponaxis: false,
-        marker: { color: palette.failed, size: 10, symbol: FAILED.symbol, line: { color: palette.failed, width: 3 } },
+        marker: { color: palette.failed, size: 10, symbol: FAILED.symbol, line: { color: palette.panel, width: 1 } },
       });
     }
     return made;
@@ -72,7 +72,7 @@ window.wer.landingsChart = function (place) {
     const low = Math.max(0, Math.ceil(view.x[0]));
     const high = Math.min(newest, Math.floor(view.x[1]));
     const longest = Math.max(...labels.map((label) => label.length));
-    const room = Math.max(1, Math.floor((canvas.clientWidth - 62) / (7.5 * Math.min(longest, 12) + 12)));
+    const room = Math.max(1, Math.floor((canvas.clientWidth - 78) / (7.5 * Math.min(longest, 12) + 12)));
     const step = Math.max(1, Math.ceil((high - low + 1) / room));
     const slots = [];
     for (let slot = newest - Math.ceil((newest - high) / step) * step; slot >= low; slot -= step) slots.push(slot);
@@ -88,7 +88,7 @@ window.wer.landingsChart = function (place) {
       ...base,
       xaxis: {
         ...base.xaxis, range: [...view.x], tickvals: slots, ticktext: slots.map((slot) => forPlotly(labels[slot], 12)),
-        tickangle: 0, tickfont: { family: monospace, size: 11 },
+        tickangle: 0, ticklabeloverflow: "allow", tickfont: { family: monospace, size: 11 },
       },
       yaxis: { ...base.yaxis, range: view.y ? [...view.y] : fitted() },
       yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },

@@ -48,19 +48,22 @@ window.wer.parameterChart = function (place, select, note) {
       const log = low > 0 && high / low > TWO_DECADES;
       const at = log ? Math.log10 : (value) => value;
       const span = at(high) - at(low);
-      const apart = distinct.slice(1).every((value, index) => at(value) - at(distinct[index]) > 0.12 * span);
+      const pixels = (canvas.clientWidth - 78) / (1.12 * span);
+      const apart = distinct.slice(1).every((value, index) => (at(value) - at(distinct[index])) * pixels > 60);
       return {
         x: values,
         axis: {
           type: log ? "log" : "linear",
           range: [at(low) - 0.06 * span, at(high) + 0.06 * span],
+          exponentformat: "e",
+          ...(log ? { dtick: 1 } : {}),
           ...(apart ? { tickvals: distinct, ticktext: distinct.map((value) => String(value)) } : {}),
         },
       };
     }
     distinct.sort((one, other) => String(one).localeCompare(String(other)));
     const slots = new Map(distinct.map((value, slot) => [value, slot]));
-    const room = Math.max(1, Math.floor((canvas.clientWidth - 62) / 90));
+    const room = Math.max(1, Math.floor((canvas.clientWidth - 78) / 90));
     const step = Math.ceil(distinct.length / room);
     const labelled = distinct.filter((_, slot) => slot % step === 0);
     return {

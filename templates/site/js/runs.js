@@ -66,7 +66,7 @@ window.wer = (function () {
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: palette.quiet },
-      margin: { l: 48, r: 14, t: 14, b: 44 },
+      margin: { l: 48, r: 30, t: 14, b: 30 },
       showlegend: false,
       dragmode: touch ? false : "zoom", // on a phone a drag over the chart scrolls the page
       hovermode: "closest",
@@ -83,7 +83,10 @@ window.wer = (function () {
     displaylogo: false,
     displayModeBar: touch ? false : "hover",
     doubleClick: false,
-    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "resetScale2d"],
+    // Named one by one: what plotly offers by itself has a button that sends the chart to a server of its makers.
+    modeBarButtons: [["toImage"], ["zoom2d", "pan2d"], ["zoomIn2d", "zoomOut2d"]],
+    showSendToCloud: false,
+    plotlyServerURL: "",
     toImageButtonOptions: { filename: "word-error-rate", scale: 2 },
   };
 

@@ -35,9 +35,9 @@
     if (dash) draw("M0 6H26", { stroke, strokeWidth: "2px", strokeDasharray: dashes });
     const points = {
       circle: "M9 6a4 4 0 1 0 8 0a4 4 0 1 0 -8 0", square: "M9.5 2.5h7v7h-7z", diamond: "M13 1.5l4.5 4.5l-4.5 4.5l-4.5 -4.5z",
-      "x-thin": "M9 2l8 8M17 2l-8 8",
+      x: "M9 2l8 8M17 2l-8 8",
     };
-    draw(points[symbol], symbol === "x-thin" ? { stroke, strokeWidth: "2.5px" } : { fill: stroke });
+    draw(points[symbol], symbol === "x" ? { stroke, strokeWidth: "2.5px" } : { fill: stroke });
     return picture;
   }
 
