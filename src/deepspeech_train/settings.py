@@ -84,7 +84,7 @@ class Settings:
     n_hidden: int = _setting(128, "units of the layers whose own size is not set", low=1)
     n_hidden_1: int = _setting(0, "units of layer 1 (0: n_hidden)", low=0)
     n_hidden_2: int = _setting(0, "units of layer 2 (0: n_hidden)", low=0)
-    n_hidden_3: int = _setting(0, "units of layer 3 (0: twice n_hidden)", low=0)
+    n_hidden_3: int = _setting(0, "units of layer 3 (0: n_hidden)", low=0)
     n_cell_dim: int = _setting(0, "units of the LSTM in each direction (0: n_hidden)", low=0)
     n_hidden_5: int = _setting(0, "units of layer 5 (0: n_hidden)", low=0)
     relu_clip: float = _setting(20.0, "the rectifiers' upper bound", above=0)
@@ -148,7 +148,7 @@ class Settings:
         return LayerSizes(
             n_hidden_1=self.n_hidden_1 or self.n_hidden,
             n_hidden_2=self.n_hidden_2 or self.n_hidden,
-            n_hidden_3=self.n_hidden_3 or 2 * self.n_hidden,
+            n_hidden_3=self.n_hidden_3 or self.n_hidden,
             n_cell_dim=self.n_cell_dim or self.n_hidden,
             n_hidden_5=self.n_hidden_5 or self.n_hidden,
         )

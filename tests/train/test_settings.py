@@ -1,0 +1,94 @@
+"""Settings: where values come from, and what is said about bad ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech_train.errors import RecipeError
+from deepspeech_train.settings import Settings
+
+
+def test_the_environment_overrides_the_notebook_which_overrides_the_defaults() -> None:
+    namespace = {"epochs": 7, "learning_rate": 0.01, "unrelated": object(), "__name__": "__main__"}
+    settings = Settings.from_namespace(namespace, {"ds_learning_rate": "0.5", "ds_gpu_usage_root": "/x"})
+    assert (settings.epochs, settings.learning_rate, settings.beta1) == (7, 0.5, 0.9)
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert Settings.from_namespace({"epochs": 7}, {"ds_epochs": ""}).epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("restore_checkpoint", "0", False),
+        ("remove_export", "yes", True),
+        ("limit_train", "1e3", 1000),
+        ("random_seed", "2147483647", 2147483647),
+        ("epsilon", "1e-6", 1e-6),
+        ("export_dir", "out/model", Path("out/model")),
+        ("logs_dir", "~/logs", Path.home() / "logs"),
+    ],
+)
+def test_text_from_the_environment_becomes_the_settings_type(name: str, text: str, value: object) -> None:
+    assert getattr(Settings.from_namespace({}, {f"ds_{name}": text}), name) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("epochs", "many", "a whole number"),
+        ("epochs", "2.5", "a whole number"),
+        ("epochs", "0", "at least 1"),
+        ("epochs", True, "a whole number"),
+        ("learning_rate", "nan", "a finite number"),
+        ("learning_rate", "0", "more than 0"),
+        ("dropout_rate", "1", "less than 1"),
+        ("dropout_rate", [0.1], "a finite number"),
+        ("do_fulltrace", "maybe", "a yes or no"),
+        ("learning_rate_schedule", "linear", "one of constant, cosine"),
+        ("importer", 3, "a text"),
+        ("sample_rate", "1000000", "at most 192000"),
+    ],
+)
+def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: object, told: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Settings.from_namespace({name: value}, {})
+    assert name in caught.value.message
+    assert repr(value) in caught.value.message or str(value) in caught.value.message
+    assert told in caught.value.message
+    assert f"ds_{name}" in caught.value.hint
+
+
+def test_layers_follow_n_hidden_unless_set() -> None:
+    layers = Settings.from_namespace({"n_hidden": 10, "n_hidden_3": 7, "n_cell_dim": 9}, {}).layers
+    assert (layers.n_hidden_1, layers.n_hidden_2, layers.n_hidden_3) == (10, 10, 7)
+    assert (layers.n_cell_dim, layers.n_hidden_5) == (9, 10)
+
+
+def test_assignments_override_the_environment_and_a_typo_gets_a_suggestion() -> None:
+    settings = Settings.from_assignments(["epochs=4", "ds_n_hidden=8"], {"ds_epochs": "9"})
+    assert (settings.epochs, settings.n_hidden) == (4, 8)
+    with pytest.raises(RecipeError, match="Did you mean learning_rate"):
+        Settings.from_assignments(["learing_rate=1"], {})
+    with pytest.raises(RecipeError, match="not name=value"):
+        Settings.from_assignments(["epochs"], {})
+
+
+def test_importer_options_are_taken_apart_with_numbers_as_numbers() -> None:
+    options = Settings.from_namespace({"corpus_options": "split=speaker, train_utterances=40"}, {})
+    assert options.importer_options == {"split": "speaker", "train_utterances": 40}
+    with pytest.raises(RecipeError, match="'speaker' is not name=value"):
+        _ = Settings.from_namespace({"corpus_options": "speaker"}, {}).importer_options
+
+
+def test_restoring_needs_to_be_told_from_where() -> None:
+    with pytest.raises(RecipeError, match="ds_checkpoint_dir"):
+        Settings.from_namespace({"restore_checkpoint": 1}, {})
+
+
+def test_windows_must_not_leave_most_of_the_audio_out() -> None:
+    with pytest.raises(RecipeError, match="window_step"):
+        Settings.from_namespace({"window_length": 0.02, "window_step": 0.2}, {})
