@@ -42,6 +42,7 @@ def _spoken(library: EspeakLibrary, request: Request) -> audio.Samples:
         pitch=request.pitch,
         pitch_range=request.pitch_range,
         word_gap=request.word_gap,
+        seed=request.noise_seed,
     )
     return audio.resample(spoken.astype(np.float32) / np.float32(32768), library.sample_rate, RATE)
 

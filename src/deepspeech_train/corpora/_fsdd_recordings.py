@@ -99,6 +99,21 @@ def _tar_members(archive: Path) -> Iterator[tuple[str, bytes]]:
                 file = tar.extractfile(member)
                 assert file
                 yield PurePosixPath(member.name).name, file.read()
+        _must_be_whole(tar)
+
+
+def _must_be_whole(tar: tarfile.TarFile) -> None:
+    """Raises ReadError unless ``tar``, read to its last member, ends as an archive does.
+
+    tarfile takes a damaged header for the end. The end is a block of zeros; and a compressed stream tells
+    of damage only when it is read to its last byte, where its checksum is.
+    """
+    assert tar.fileobj
+    tar.fileobj.seek(tar.offset)
+    if tar.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f"no member and no end at byte {tar.offset}")
+    while tar.fileobj.read(1 << 20):
+        pass
 
 
 def _zip_members(archive: Path) -> Iterator[tuple[str, bytes]]:

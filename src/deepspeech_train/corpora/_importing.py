@@ -8,7 +8,7 @@ A corpus lies under ``FOLDER/NAME-KEY/``, KEY being a hash of everything that de
 
 It is written into a hidden folder beside it and renamed when it is whole, so that a folder of that name
 is a whole corpus. ``FOLDER/.NAME-KEY.lock`` is held (flock) while it is made: a second process waits and
-then finds the corpus there. What a killed import left behind, the next one clears.
+then finds the corpus there. What a killed import left behind, a later one clears.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def imported(plan: ImportPlan, name: str, folder: Path, progress: Progress) -> C
 def _import(plan: ImportPlan, name: str, final: Path, progress: Progress) -> None:
     """Makes the folder ``final``. The lock is held."""
     for left_behind in final.parent.glob(f".{final.name}.*.partial"):
-        shutil.rmtree(left_behind)
+        # A killed import's synthesiser may still be writing its last file: then the next import clears it.
+        shutil.rmtree(left_behind, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
     try:
         splits = plan.build(partial, progress)

@@ -26,12 +26,12 @@ class Progress:
 
     @contextmanager
     def steps(self, what: str, total: int, unit: str) -> Iterator[Callable[[int], None]]:
-        """Gives the function to call with the number of ``unit`` done since the last call."""
+        """Gives the function to call with the number of ``unit`` done since the last call; 0 in all: unknown."""
         if not self._enabled:
             yield lambda count: None
         elif sys.stderr.isatty():
             scaled = unit == "B"
-            with tqdm(total=total, desc=f"{self._name}: {what}", unit=unit, unit_scale=scaled) as bar:
+            with tqdm(total=total or None, desc=f"{self._name}: {what}", unit=unit, unit_scale=scaled) as bar:
                 yield bar.update
         else:
             yield self._lines(what, total, unit)
@@ -41,9 +41,8 @@ class Progress:
 
         def advance(count: int) -> None:
             nonlocal done
-            before = done * LOG_LINES // max(1, total)
-            done += count
-            if done * LOG_LINES // max(1, total) > before:
+            before, done = done, done + count
+            if total and done * LOG_LINES // total > before * LOG_LINES // total:
                 self.say(f"{what}, {done} of {total} {unit}")
 
         return advance

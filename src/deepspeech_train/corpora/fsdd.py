@@ -51,8 +51,8 @@ DEV = range(45, 50)
 
 #: Seconds of silence between two digits, and before the first and after the last.
 GAP = (0.05, 0.25)
-#: RMS of the noise in the gaps, -60 dB of full scale: exact zeros would be a mark that no speech has.
-GAP_NOISE = 0.001
+#: RMS of the noise in the gaps, -66 dB of full scale: exact zeros would be a mark that no speech has.
+GAP_NOISE = 0.0005
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,14 @@ class Options:
         if self.split not in ("official", "speaker"):
             raise RecipeError(f"the option split of the corpus fsdd is {self.split!r}", "give 'official' or 'speaker'")
         _options.at_least("fsdd", self, 1, "max_digits", "train_utterances", "dev_utterances", "test_utterances")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {
+            "train": self.train_utterances,
+            "dev": self.dev_utterances,
+            "test": self.test_utterances,
+        }
 
 
 def plan(source: Path | None, seed: int, options: Mapping[str, object]) -> ImportPlan:
@@ -98,11 +106,7 @@ def _build(source: Path | None, seed: int, options: Options, folder: Path, progr
     pools = _split(recordings, options)
     problems += _incomplete(pools)
     _checks.raise_for(problems, "fsdd", HOW_TO_GIVE)
-    counts = {
-        "train": options.train_utterances,
-        "dev": options.dev_utterances,
-        "test": options.test_utterances,
-    }
+    counts = options.counts
     splits: Splits = {}
     with (
         progress.steps("writing digit strings", sum(counts.values()), "strings") as advance,

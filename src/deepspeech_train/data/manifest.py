@@ -14,7 +14,6 @@ keys are left to other tools; blank lines are skipped.
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -121,6 +120,8 @@ def _parse(line: bytes, folder: Path) -> Utterance:
         raise ValueError(f"not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error.msg} at column {error.colno}") from error
+    except RecursionError as error:
+        raise ValueError("not JSON of a manifest: nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError(f"expected an object, found {type(record).__name__}")
     for key in ("id", "audio_filepath", "duration", "text", "speaker"):
@@ -131,13 +132,14 @@ def _parse(line: bytes, folder: Path) -> Utterance:
             raise ValueError(f"{key!r} is {record[key]!r}")
     if not record["id"] or not record["audio_filepath"]:
         raise ValueError("'id' and 'audio_filepath' must not be empty")
-    duration = float(record["duration"])
-    if not (math.isfinite(duration) and duration > 0):
-        raise ValueError(f"'duration' is {record['duration']!r}; it must be more than 0 seconds")
+    duration = record["duration"]
+    # The upper bound, a year, also keeps out infinity and whole numbers too large for a float.
+    if not 0 < duration < 31_536_000:
+        raise ValueError(f"'duration' is {duration!r}; it must be more than 0 seconds, and less than a year")
     return Utterance(
         id=record["id"],
         audio=folder / record["audio_filepath"],
-        duration=duration,
+        duration=float(duration),
         text=record["text"],
         speaker=record["speaker"],
     )
