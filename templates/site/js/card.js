@@ -11,9 +11,12 @@ window.wer.card = function (place) {
   card.setAttribute("role", "status");
   card.hidden = ring.hidden = true;
   let shown = null;
-  let touched = false; // whether a finger was the last to point at something here
-  place.addEventListener("pointerdown", (event) => {
+  let touched = false; // whether a finger was the last to point at something
+  let told = false; // whether that touch has been answered: plotly reports one tap twice
+  document.addEventListener("pointerdown", (event) => {
     touched = event.pointerType === "touch";
+    told = false;
+    if (!place.contains(event.target)) hide();
   }, true);
 
   function add(parent, tag, name, text) {
@@ -89,15 +92,17 @@ window.wer.card = function (place) {
   }
 
   function follows(canvas) {
-    let tapped = null;
-    canvas.on("plotly_hover", ({ points: [{ x, y, xaxis, yaxis, customdata }] }) => {
+    const showPoint = ({ x, y, xaxis, yaxis, customdata }) => {
       show(runs[customdata], xaxis._offset + xaxis.d2p(x), yaxis._offset + yaxis.d2p(y));
-    });
+    };
+    canvas.on("plotly_hover", ({ points: [point] }) => showPoint(point));
     canvas.on("plotly_unhover", hide);
-    canvas.on("plotly_click", ({ points: [{ customdata }] }) => {
+    canvas.on("plotly_click", ({ points: [point] }) => {
+      const run = runs[point.customdata];
       // A finger does not hover: its first tap shows the card and its second goes where the card says.
-      if (!touched || tapped === customdata) follow(runs[customdata]);
-      tapped = customdata;
+      if (!touched || (!told && shown === run)) follow(run);
+      else if (!told) showPoint(point);
+      told = true;
     });
   }
 

@@ -30,7 +30,8 @@ window.wer.landingsChart = function (place) {
       const measured = runs.filter((run) => figure(run, series.key) !== null);
       const onLine = new Map(measured.map((run) => [run.slot, run])); // the last of a slot stays
       const colour = palette[series.colour];
-      const common = { type: "scatter", hoverinfo: "none", visible: !hidden.has(series.key), meta: series.key };
+      const visible = !hidden.has(series.key);
+      const common = { type: "scatter", hoverinfo: "none", cliponaxis: false, visible, meta: series.key };
       const points = (some) => ({
         x: some.map((run) => run.slot), y: some.map((run) => figure(run, series.key)), customdata: some.map((run) => run.index),
       });
@@ -51,7 +52,7 @@ window.wer.landingsChart = function (place) {
       made.push({
         type: "scatter", mode: "markers", name: FAILED.name, meta: FAILED.key, hoverinfo: "none", yaxis: "y2",
         visible: !hidden.has(FAILED.key), x: failures.map((run) => run.slot), y: failures.map(() => 0),
-        customdata: failures.map((run) => run.index), cliponaxis: false,
+        customdata: failures.map((run) => run.index),
         marker: { color: palette.failed, size: 10, symbol: FAILED.symbol, line: { color: palette.panel, width: 1 } },
       });
     }
@@ -91,7 +92,7 @@ window.wer.landingsChart = function (place) {
         tickangle: 0, ticklabeloverflow: "allow", tickfont: { family: monospace, size: 11 },
       },
       yaxis: { ...base.yaxis, range: view.y ? [...view.y] : fitted() },
-      yaxis2: { overlaying: "y", range: [0, 1], visible: false, fixedrange: true },
+      yaxis2: { overlaying: "y", range: [-0.03, 1], visible: false, fixedrange: true }, // a cross is wholly inside
     }, config);
     for (const tell of listeners) tell();
   }
