@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deepspeech_wer.checkout import checked_out, wipe
+from deepspeech_wer.errors import LandingFailed
+from deepspeech_wer.landings import Landing
+from deepspeech_wer.landings.git import Mirror, find_head
+from history import Repository
+
+
+def land(repository: Repository, tmp_path: Path) -> tuple[Mirror, Landing]:
+    mirror = Mirror(tmp_path / "cache", str(repository.path))
+    head = find_head(mirror.url, "HEAD")
+    mirror.fetch(head)
+    return mirror, mirror.landing(head.sha)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    made = Repository.new(tmp_path / "repository")
+    made.commit("Begin", {"a": "1"})
+    return made
+
+
+def test_the_files_of_the_landing_are_there_and_then_gone(repository: Repository, tmp_path: Path) -> None:
+    mirror, landing = land(repository, tmp_path)
+    repository.commit("Later", {"a": "2"})
+    folder = tmp_path / "clone" / landing.sha
+    with checked_out(mirror, landing, folder, "main"):
+        assert (folder / "a").read_text() == "1"
+        clone = Repository(folder)
+        assert clone.git("rev-parse", "HEAD") == landing.sha
+        assert clone.git("rev-parse", "--abbrev-ref", "HEAD") == "main"
+        assert clone.git("remote", "get-url", "origin") == str(repository.path)
+        assert clone.git("status", "--porcelain") == ""
+        (folder / "result").mkdir()
+        (folder / "result" / "kept").write_text("read-only")
+        (folder / "result").chmod(0o500)
+    assert not folder.exists()
+
+
+def test_what_an_earlier_run_left_is_wiped_first(repository: Repository, tmp_path: Path) -> None:
+    mirror, landing = land(repository, tmp_path)
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    (folder / "left").write_text("")
+    with checked_out(mirror, landing, folder, "main"):
+        assert not (folder / "left").exists()
+
+
+def test_submodules_come_along(repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = Repository.new(tmp_path / "other")
+    other.commit("Begin", {"b": "3"})
+    allowed = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "protocol.file.allow", "GIT_CONFIG_VALUE_0": "always"}
+    for name, value in allowed.items():
+        monkeypatch.setenv(name, value)
+    repository.git("submodule", "add", "--quiet", str(other.path), "part")
+    repository.commit("With a part")
+    mirror, landing = land(repository, tmp_path)
+    with checked_out(mirror, landing, tmp_path / "clone", "main"):
+        assert (tmp_path / "clone" / "part" / "b").read_text() == "3"
+
+
+def test_a_submodule_that_is_gone_is_the_landings_own_fault(repository: Repository, tmp_path: Path) -> None:
+    (repository.path / ".gitmodules").write_text('[submodule "part"]\n\tpath = part\n\turl = /nowhere\n')
+    repository.git("update-index", "--add", "--cacheinfo", f"160000,{'a' * 40},part")
+    repository.git("add", ".gitmodules")
+    repository.git("commit", "--quiet", "-m", "With a part that is gone")
+    mirror, landing = land(repository, tmp_path)
+    with (
+        pytest.raises(LandingFailed, match="cannot be checked out"),
+        checked_out(mirror, landing, tmp_path / "c", "main"),
+    ):
+        pass
+    assert not (tmp_path / "c").exists()
+
+
+def test_wiping_never_follows_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o500)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "link").symlink_to(outside)
+    wipe(tmp_path / "folder")
+    assert outside.stat().st_mode & 0o777 == 0o500
+    (tmp_path / "folder").symlink_to(outside)
+    wipe(tmp_path / "folder")
+    assert outside.exists()
+    assert not (tmp_path / "folder").is_symlink()
