@@ -99,10 +99,11 @@ def test_a_file_of_somebody_else_is_not_overwritten(tmp_path: Path) -> None:
     root = tmp_path / "web"
     root.mkdir()
     (root / "index.html").write_text("a page of mine")
-    with pytest.raises(SettingsError) as caught:
-        build(made.history(tmp_path), root, title=TITLE)
-    assert str(root / "index.html") in caught.value.message and caught.value.hint
-    assert (root / "index.html").read_text() == "a page of mine"
+    for _ in range(2):
+        with pytest.raises(SettingsError) as caught:
+            build(made.history(tmp_path), root, title=TITLE)
+        assert str(root / "index.html") in caught.value.message and caught.value.hint
+        assert contents(root) == {"index.html": b"a page of mine"}
 
 
 def test_a_list_that_points_outside_deletes_nothing_outside(tmp_path: Path) -> None:
@@ -162,7 +163,7 @@ def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     lines = b"".join(b"line %07d of the training\n" % number for number in range(60_000))
     (tmp_path / "log.txt").write_bytes(lines)
     text = logs.read(tmp_path)
-    assert text is not None and len(text) <= logs.WHOLE + 100
+    assert len(text) <= logs.WHOLE + 100
     head, left_out, tail = text.split(b"\n\n")
     assert lines.startswith(head + b"\n") and lines.endswith(tail) and tail.startswith(b"line ")
     assert len(head) > 190_000 and len(tail) > 790_000

@@ -17,7 +17,8 @@ records give the same bytes; the only time on the page is that of the newest run
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import jinja2
@@ -26,9 +27,8 @@ from deepspeech_wer import templates
 from deepspeech_wer.errors import TrackerError
 from deepspeech_wer.results import hyper, hyperjs
 from deepspeech_wer.results.archive import RunRecord
-from deepspeech_wer.site import logs, text
+from deepspeech_wer.site import logs, text, webroot
 from deepspeech_wer.site.rows import Row, headline, rows
-from deepspeech_wer.site.webroot import WebRoot
 
 PAGE = "index.html"
 
@@ -43,23 +43,17 @@ def build(records: Sequence[RunRecord], web_root: Path, *, title: str, repositor
     tracked repository's address, linked if it is one of http or https. Raises TrackerError where a file cannot be
     written or read, SettingsError where a file in the web root is somebody else's.
     """
-    run_logs = {
-        record.folder.name: log
-        for record in records
-        if record.landing and (log := logs.read(record.folder)) is not None
-    }
-    table = rows(records, frozenset(run_logs))
-    files = {
+    logged = [record for record in records if record.landing and logs.is_there(record.folder)]
+    table = rows(records, frozenset(record.folder.name for record in logged))
+    files: dict[str, Callable[[], bytes]] = {
         **_static_files(),
-        "js/plotly.min.js": _plotly(),
-        "js/hyper.js": hyperjs.merge(records).encode(),
-        "js/landings.js": landings_js(table).encode(),
-        **{f"runs/{name}/log.txt": log for name, log in run_logs.items()},
-        PAGE: _page(table, title, repository).encode(),
+        "js/plotly.min.js": _plotly().read_bytes,
+        "js/hyper.js": lambda: hyperjs.merge(records).encode(),
+        "js/landings.js": lambda: landings_js(table).encode(),
+        **{f"runs/{record.folder.name}/log.txt": partial(logs.read, record.folder) for record in logged},
+        PAGE: lambda: _page(table, title, repository).encode(),
     }
-    with WebRoot(web_root, files) as root:
-        for name, content in files.items():
-            root.put(name, content)
+    webroot.write(web_root, files)
     return web_root / PAGE
 
 
@@ -69,22 +63,22 @@ def landings_js(table: Sequence[Row]) -> str:
     return f"window.LANDINGS = [\n{lines}\n];\n" if lines else "window.LANDINGS = [];\n"
 
 
-def _static_files() -> dict[str, bytes]:
+def _static_files() -> dict[str, Callable[[], bytes]]:
     source = templates.folder() / "site"
     return {
-        path.relative_to(source).as_posix(): path.read_bytes()
+        path.relative_to(source).as_posix(): path.read_bytes
         for pattern in _STATIC
         for path in sorted(source.glob(pattern))
     }
 
 
-def _plotly() -> bytes:
-    """plotly.js out of the plotly package, which is found but not imported: importing it takes half a second."""
+def _plotly() -> Path:
+    """plotly.js in the plotly package, which is found but not imported: importing it takes half a second."""
     spec = importlib.util.find_spec("plotly")
     for place in (spec.submodule_search_locations or []) if spec else []:
         path = Path(place) / "package_data" / "plotly.min.js"
         if path.is_file():
-            return path.read_bytes()
+            return path
     raise TrackerError(
         "plotly.min.js, which draws the charts, is not there: the plotly package is missing or not whole",
         "install it again: python -m pip install --force-reinstall plotly",

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from deepspeech_wer.job.spec import FAILED
 from deepspeech_wer.results.archive import RunRecord
 from deepspeech_wer.site import text
 
@@ -83,7 +82,7 @@ class Row:
     @property
     def failed(self) -> bool:
         """Whether the run came to nothing."""
-        return self.state == FAILED
+        return self.figures is None
 
     @property
     def when(self) -> text.Moment:
@@ -216,7 +215,7 @@ def _row(
         slot=slot,
         newest=newest,
         sha=text.plain(record.sha, 40),
-        short=text.plain(record.sha[:7]) or record.started[:10] or text.plain(record.run_id, 10),
+        short=text.plain(record.sha[:7]) or text.plain(record.started, 40)[:10] or text.plain(record.run_id, 10),
         parents=tuple(text.plain(parent, 40) for parent in landing.parents) if landing else (),
         position=landing.position if landing else 0,
         subject=text.plain(landing.subject) if landing else "",

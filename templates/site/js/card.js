@@ -11,13 +11,25 @@ window.wer.card = function (place) {
   card.setAttribute("role", "status");
   card.hidden = ring.hidden = true;
   let shown = null;
+  let at = [0, 0]; // the pixel that the card belongs to
   let touched = false; // whether a finger was the last to point at something
   let told = false; // whether that touch has been answered: plotly reports one tap twice
+  let pressed = null; // what was shown when a button went down, and where that was
   document.addEventListener("pointerdown", (event) => {
     touched = event.pointerType === "touch";
     told = false;
+    pressed = touched || !shown ? null : { run: shown, x: event.clientX, y: event.clientY };
     if (!place.contains(event.target)) hide();
   }, true);
+
+  // Plotly forgets the point under a pointer that still moves when its button goes down, and then reports no click.
+  place.addEventListener("click", ({ isTrusted, clientX, clientY }) => {
+    if (!isTrusted || !pressed) return;
+    const box = place.getBoundingClientRect();
+    const dragged = Math.hypot(clientX - pressed.x, clientY - pressed.y) > 5;
+    const beside = Math.hypot(clientX - box.left - at[0], clientY - box.top - at[1]) > 40;
+    if (!dragged && !beside) follow(pressed.run);
+  });
 
   function add(parent, tag, name, text) {
     const element = document.createElement(tag);
@@ -74,6 +86,7 @@ window.wer.card = function (place) {
   function show(run, x, y) {
     if (shown !== run) fill(run);
     shown = run;
+    at = [x, y];
     card.hidden = ring.hidden = false;
     ring.style.left = `${x}px`;
     ring.style.top = `${y}px`;
@@ -97,12 +110,12 @@ window.wer.card = function (place) {
     };
     canvas.on("plotly_hover", ({ points: [point] }) => showPoint(point));
     canvas.on("plotly_unhover", hide);
+    // A finger does not hover: its first tap shows the card and its second goes where the card says.
     canvas.on("plotly_click", ({ points: [point] }) => {
-      const run = runs[point.customdata];
-      // A finger does not hover: its first tap shows the card and its second goes where the card says.
-      if (!touched || (!told && shown === run)) follow(run);
-      else if (!told) showPoint(point);
+      if (!touched || told) return;
       told = true;
+      if (shown === runs[point.customdata]) follow(shown);
+      else showPoint(point);
     });
   }
 
