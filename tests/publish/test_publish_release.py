@@ -136,7 +136,7 @@ def test_a_folder_in_the_way_of_a_file_is_told_before_anything_is_sent(server: A
     page.unlink()
     page.mkdir()
     (site / "js/hyper.js").write_text("newer")
-    with pytest.raises(PublishError, match="index.html is a folder there"):
+    with pytest.raises(PublishError, match=r"index\.html is a folder there"):
         publish(site, server.target())
     assert (server.home / "www/js/hyper.js").read_text() != "newer"
 
@@ -208,7 +208,7 @@ def test_a_disk_that_takes_no_more_is_told_and_the_old_file_stays(start_server: 
     publish(site, server.target())
     old = (server.home / "www/js/hyper.js").read_bytes()
     (site / "js/hyper.js").write_text("x" * 300_000)
-    with pytest.raises(PublishError, match="could not upload www/js/hyper.js") as caught:
+    with pytest.raises(PublishError, match=r"could not upload www/js/hyper\.js") as caught:
         publish(site, server.target())
     assert "df -h" in caught.value.hint
     assert (server.home / "www/js/hyper.js").read_bytes() == old

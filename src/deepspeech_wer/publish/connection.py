@@ -18,12 +18,14 @@ import errno
 import logging
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import paramiko
+from paramiko.auth_handler import AuthOnlyHandler
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.keys import Identity, identities
@@ -127,8 +129,21 @@ class CnOpts(pysftp.CnOpts):  # type: ignore[misc]
         return trust
 
 
-class _Transport(paramiko.Transport):  # type: ignore[misc]
-    """paramiko's transport with a ``connect`` that knows several host keys and tries several keys."""
+class _AuthHandler(AuthOnlyHandler):  # type: ignore[misc]
+    """paramiko's, which misses an answer that comes before it has made the event to wait for."""
+
+    def wait_for_response(self, event: threading.Event) -> Any:
+        if self.is_authenticated() or self.transport.saved_exception is not None:
+            event.set()
+        return super().wait_for_response(event)
+
+
+class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
+    """paramiko's transport with a ``connect`` that knows several host keys and tries several keys.
+
+    Of the two that paramiko has, the one that asks for the login service once, not once a key: some
+    servers hang up on the second request.
+    """
 
     def __init__(self, target: Target, sock: _WatchedSocket) -> None:
         super().__init__(sock)
@@ -136,6 +151,16 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]
         # The watched socket ends a silence after one timeout; these end a server that only dribbles.
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = 2 * target.timeout
         self.channel_timeout = 2 * target.timeout
+
+    def run(self) -> None:
+        try:
+            super().run()
+        finally:
+            # paramiko waits for this alone, for ever, when the connection breaks before the login.
+            self._service_userauth_accepted = True
+
+    def get_auth_handler(self) -> _AuthHandler:
+        return _AuthHandler(self)
 
     def connect(
         self,
@@ -166,14 +191,15 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]
                     f"{', '.join(error.allowed_types)}",
                     "allow public keys for that user on the server (PubkeyAuthentication in sshd_config)",
                 ) from error
-            except paramiko.AuthenticationException:
-                if not self.is_active():
-                    if not refusals:
-                        raise
-                    # The server had enough of our tries: what it refused is what to tell.
-                    break
-                refusals.append(identity.label)
-                continue
+            except (paramiko.SSHException, EOFError) as error:
+                if self.is_active():
+                    signed = isinstance(error, paramiko.AuthenticationException)
+                    refusals.append(identity.label if signed else f"{identity.label} (the agent does not sign with it)")
+                    continue
+                if not refusals or self.sock.silent:
+                    raise
+                # The server had enough of our tries: what it refused is what to tell.
+                break
             if not missing:
                 return
             raise PublishError(
@@ -183,7 +209,7 @@ class _Transport(paramiko.Transport):  # type: ignore[misc]
         file = f"-i {shlex.quote(str(self._target.privkey))} " if self._target.privkey else ""
         login = shlex.quote(f"{username}@{self._target.host}")
         raise PublishError(
-            f"{self._target} refuses {', '.join(refusals)} for the user {username}",
+            f"{self._target} refuses the user {username} with {', '.join(refusals)}",
             f"put the public key into that user's ~/.ssh/authorized_keys on the server: "
             f"ssh-copy-id {file}-p {self._target.port} {login}",
         )
@@ -199,6 +225,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     # pysftp's destructor closes, also what its constructor did not come to set.
     _sftp_live = False
     _transport: Any = None
+    _cnopts: Any = None
+    _socket: Any = None
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -241,6 +269,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
 
     def close(self) -> None:
         """Ends the session; on a server that went silent without waiting for it."""
+        if self._socket is None:
+            return
         if self._socket.silent and self._transport:
             self._transport.close()
         super().close()
