@@ -57,6 +57,7 @@ def keep(folder: Path) -> RunRecord:
     try:
         spec = JobSpec.from_json((folder / "job.json").read_text())
         status = Status.from_json((folder / "status.json").read_text())
+        _check_kinds(spec, status)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise TrackerError(
             f"{folder} is not the result folder of a run: {error}",
@@ -79,6 +80,15 @@ def keep(folder: Path) -> RunRecord:
         why=why,
         hint=hint,
     )
+
+
+def _check_kinds(spec: JobSpec, status: Status) -> None:
+    """Raise TypeError where a value is of another kind than its name says: the training could reach the files."""
+    landing = spec.landing
+    named = (spec.run_id, landing.sha, landing.author, landing.date, landing.subject)
+    told = (status.state, status.started, status.finished, status.why, status.hint)
+    if not all(isinstance(text, str) for text in named + told) or type(landing.position) is not int:
+        raise TypeError("a value in it is of the wrong kind")
 
 
 def new_run_id(data_root: Path, sha: str) -> str:
@@ -140,7 +150,7 @@ def import_legacy(data_root: Path, sources: Iterable[Path]) -> tuple[list[str], 
                 continue
             started = str(content["context"].get("time_started", "")) or file.parent.name
             name = "".join(c if c.isalnum() else "-" for c in f"{started}-{(hyper.git_hash(content) or '')[:7]}")
-            target = data_root / "legacy" / name.strip("-")
+            target = data_root / "legacy" / (name.strip("-")[:100] or "run")
             if target.exists() and (target / "hyper.json").exists():
                 troubles.append(f"{file} is in the archive already, as {target}")
                 continue

@@ -26,6 +26,9 @@ VERSION = 2
 #: The word error rates, in the order in which the page draws them.
 RATES = ("test_wer", "last_validation_wer", "last_train_wer")
 
+#: Levels of nesting that any real file stays far below, and that JSON writers of every language can take.
+_DEEPEST = 50
+
 _SHA = re.compile(r"[0-9a-f]{40}")
 
 
@@ -62,7 +65,7 @@ def parse(text: str | bytes) -> dict[str, Any]:
     for name in ("version", "seed"):
         if name in value and (isinstance(value[name], bool) or not isinstance(value[name], int)):
             raise InvalidHyper(f"its {name!r} is {_kind(value[name])} where a whole number is expected")
-    _check_finite(value, "")
+    _check_values(value, "")
     curve = value.get("learning_curve", [])
     if not isinstance(curve, list) or not all(isinstance(epoch, dict) for epoch in curve):
         raise InvalidHyper("its 'learning_curve' is not a list of objects")
@@ -87,23 +90,32 @@ def _refuse_constant(name: str) -> float:
     raise InvalidHyper(f"it holds {name}, which is not a number")
 
 
-def _check_finite(value: Any, where: str) -> None:
-    """1e999 is valid JSON and becomes an infinity; no consumer of ours can take one."""
-    if isinstance(value, float) and not math.isfinite(value):
+def _check_values(value: Any, where: str, depth: int = 0) -> None:
+    """No consumer of ours can take an infinity, which 1e999 and 10**400 become, or a structure without end."""
+    if depth > _DEEPEST:
+        raise InvalidHyper("it is nested too deeply")
+    if isinstance(value, int | float) and not _is_finite(value):
         raise InvalidHyper(f"{where or 'it'} is not a finite number")
     if isinstance(value, dict):
         for name, item in value.items():
-            _check_finite(item, f"{where}.{name}" if where else repr(name))
+            _check_values(item, f"{where}.{name}" if where else repr(name), depth + 1)
     if isinstance(value, list):
         for index, item in enumerate(value):
-            _check_finite(item, f"{where}[{index}]")
+            _check_values(item, f"{where}[{index}]", depth + 1)
+
+
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an int that no float can hold
+        return False
 
 
 def _check_rate(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidHyper(f"its {name!r} is {_kind(value)} where a number is expected")
-    if not math.isfinite(value) or value < 0:
-        raise InvalidHyper(f"its {name!r} is {value}, and a word error rate is a number from 0 up")
+    if not _is_finite(value) or value < 0:
+        raise InvalidHyper(f"its {name!r} is {str(value)[:20]}, and a word error rate is a number from 0 up")
 
 
 def _kind(value: Any) -> str:

@@ -1,0 +1,116 @@
+"""The archive: result folders and legacy runs as they are on disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import site_records as made
+import support
+from deepspeech_wer.errors import TrackerError
+from deepspeech_wer.job.spec import FAILED, TRAINED, JobSpec, Status
+from deepspeech_wer.results import archive
+
+
+def result(data: Path, name: str, number: int, state: str = TRAINED, hyper: str | None = None) -> Path:
+    """A result folder as a job leaves it."""
+    folder = data / "runs" / name
+    folder.mkdir(parents=True)
+    spec = JobSpec(name, made.landing(number), "main", data, folder, data, "run.sh", "DeepSpeech.ipynb")
+    (folder / "job.json").write_text(spec.to_json())
+    (folder / "status.json").write_text(Status(state, f"2026-01-0{number}T00:00:00+00:00", why="w", hint="h").to_json())
+    if state == TRAINED:
+        (folder / "hyper.json").write_text(json.dumps(made.hyper(0.2)) if hyper is None else hyper)
+    return folder
+
+
+def test_runs_come_in_commit_order_after_those_made_before(tmp_path: Path) -> None:
+    for name, number in (("c", 2), ("a", 3), ("b", 1), ("d", 2)):
+        result(tmp_path, name, number)
+    result(tmp_path, "e", 4, FAILED)
+    archive.import_legacy(tmp_path, [support.shared_data("legacy")])
+    records, troubles = archive.load(tmp_path)
+    assert not troubles
+    assert [record.landing and record.landing.position for record in records] == [None] * 3 + [1, 2, 2, 3, 4]
+    assert [record.run_id for record in records[3:]] == ["b", "c", "d", "a", "e"]
+    assert (records[-1].state, records[-1].hyper, records[-1].why) == (FAILED, None, "w")
+    assert records[0].started.startswith("2016-10-21") and records[0].sha.startswith("117a623")
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"context": {}, "parameters": {}, "results": {"test_wer": NaN}}'])
+def test_a_trained_run_whose_figures_cannot_be_read_counts_as_failed(tmp_path: Path, text: str) -> None:
+    record = archive.keep(result(tmp_path, "a", 1, hyper=text))
+    assert record.state == FAILED and record.hyper is None
+    assert "hyper.json cannot be read" in record.why and record.hint
+
+
+@pytest.mark.parametrize("file", ["job.json", "status.json"])
+@pytest.mark.parametrize("text", [None, "{", "[]", "{}"])
+def test_what_is_no_result_folder_is_told_and_left_out(tmp_path: Path, file: str, text: str | None) -> None:
+    folder = result(tmp_path, "a", 1)
+    result(tmp_path, "b", 2)
+    (folder / file).unlink()
+    if text is not None:
+        (folder / file).write_text(text)
+    with pytest.raises(TrackerError) as caught:
+        archive.keep(folder)
+    assert str(folder) in caught.value.message and caught.value.hint
+    records, troubles = archive.load(tmp_path)
+    assert [record.run_id for record in records] == ["b"] and len(troubles) == 1 and str(folder) in troubles[0]
+
+
+@pytest.mark.parametrize(
+    ("file", "path", "value"),
+    [
+        ("job.json", ("landing", "position"), "7"),
+        ("job.json", ("landing", "sha"), None),
+        ("status.json", ("started",), 3),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told(tmp_path: Path, file: str, path: tuple[str, ...], value: Any) -> None:
+    folder = result(tmp_path, "a", 1)
+    content = json.loads((folder / file).read_text())
+    place = content
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    (folder / file).write_text(json.dumps(content))
+    records, troubles = archive.load(tmp_path)
+    assert not records and "wrong kind" in troubles[0]
+
+
+def test_importing_twice_adds_nothing_and_bad_files_are_told(tmp_path: Path) -> None:
+    source = support.shared_data("legacy")
+    assert len(archive.import_legacy(tmp_path, [source])[0]) == 3
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/hyper.json").write_text("{")
+    (tmp_path / "nothing").mkdir()
+    added, troubles = archive.import_legacy(tmp_path, [source, tmp_path / "bad", tmp_path / "nothing"])
+    assert not added and len(troubles) == 5
+    assert sum("already" in trouble for trouble in troubles) == 3
+    assert len(archive.load(tmp_path)[0]) == 3
+
+
+@pytest.mark.parametrize("started", ["", "../../..", "x" * 5000, "/etc/passwd"])
+def test_a_legacy_run_stays_in_its_folder_whatever_it_says(tmp_path: Path, started: str) -> None:
+    content = made.hyper(0.2)
+    content["context"] = {"time_started": started}
+    source = tmp_path / "---" / "hyper.json"
+    source.parent.mkdir()
+    source.write_text(json.dumps(content))
+    added, troubles = archive.import_legacy(tmp_path / "data", [source])
+    assert len(added) == 1 and not troubles
+    assert [path.parent.parent for path in (tmp_path / "data").rglob("hyper.json")] == [tmp_path / "data/legacy"]
+
+
+def test_an_empty_archive(tmp_path: Path) -> None:
+    assert archive.load(tmp_path) == ([], [])
+
+
+def test_learning_leaves_out_a_line_that_is_not_whole_yet(tmp_path: Path) -> None:
+    assert archive.learning(tmp_path) == []
+    (tmp_path / "learning.jsonl").write_text('{"epoch": 1}\n[]\n{"epoch": 2}\n{"epo')
+    assert archive.learning(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
