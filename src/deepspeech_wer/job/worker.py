@@ -9,6 +9,7 @@ SIGTERM, with the partial folder left as it was. Standard output and standard er
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -50,14 +51,16 @@ def main(arguments: list[str]) -> int:
         outcome.finish(spec, run(spec, output))
     except Terminated:
         processes.end_all(_of_this_job)
-        output.step("ended by SIGTERM")
+        with contextlib.suppress(OSError):  # a log that takes no more is no reason to end otherwise
+            output.step("ended by SIGTERM")
         return EXIT_TERMINATED
     except OSError as error:
         if error.errno not in _DISK_ERRORS and spec.partial.is_dir():
             raise
         processes.end_all(_of_this_job)
-        print(f"{spec.partial} cannot be written: {error.strerror}", file=sys.stderr)
-        return EXIT_DISK
+        with contextlib.suppress(OSError):  # the log is on the same disk
+            print(f"{spec.partial} cannot be written: {error.strerror}", file=sys.stderr)
+        os._exit(EXIT_DISK)  # an ordinary exit fails to flush the log once more, and changes the exit code for that
     return EXIT_DONE
 
 
