@@ -304,6 +304,7 @@ def test_a_failed_connection_leaves_nothing_behind(
 
     # Not asyncssh's: that one has the other end of the connection in this process.
     server = start_server("openssh")
+    gc.collect()
     lost: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", lost.append)
     before = left()

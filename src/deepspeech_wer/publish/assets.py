@@ -121,19 +121,22 @@ def open_source(asset: Asset) -> BinaryIO:
 
     Raises PublishError if it cannot be opened.
     """
+    # Not to wait for ever, should it have become a named pipe.
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        # Not to wait for ever, should it have become a named pipe.
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        file = os.fdopen(os.open(asset.source, flags), "rb")
+        descriptor = os.open(asset.source, flags)
     except OSError as error:
         raise PublishError(
             f"cannot read {asset.source}, which the site needs: {error.strerror}",
             "build the site again as the user who publishes: deepspeech-wer site build",
         ) from error
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise PublishError(f"cannot read {asset.source}, which the site needs: it is no longer a file")
-    return file
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise PublishError(
+            f"cannot read {asset.source}, which the site needs: it is no longer a file",
+            "build the site again: deepspeech-wer site build",
+        )
+    return os.fdopen(descriptor, "rb")
 
 
 # Links to files ------------------------------------------------------------------------------------------

@@ -131,13 +131,14 @@ def _read(path: Path) -> bytes:
             f"cannot read the private key {path}: {error.strerror}",
             f"make it a file that the user who publishes can read: ls -ld {quoted}",
         ) from error
+    info = os.fstat(descriptor)
+    if not stat.S_ISREG(info.st_mode):
+        os.close(descriptor)
+        raise PublishError(
+            f"cannot read the private key {path}: it is not a file",
+            "set ds_website_privkey to the file of a private key, not to its folder",
+        )
     with os.fdopen(descriptor, "rb") as file:
-        info = os.fstat(file.fileno())
-        if not stat.S_ISREG(info.st_mode):
-            raise PublishError(
-                f"cannot read the private key {path}: it is not a file",
-                "set ds_website_privkey to the file of a private key, not to its folder",
-            )
         data = file.read(LARGEST_KEY_FILE + 1)
     if data.lstrip().startswith(_PUBLIC_STARTS):
         private = path.with_suffix("") if path.suffix == ".pub" else None

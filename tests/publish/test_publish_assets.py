@@ -1,0 +1,344 @@
+"""What a page needs is found, whatever it is written in; and nothing outside the web root is ever opened."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish import assets
+from deepspeech_wer.publish.assets import Asset, collect, open_source
+
+
+def build(root: Path, files: dict[str, str]) -> Path:
+    for path, content in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(content)
+    return root
+
+
+def paths(root: Path, page: str = "index.html") -> list[str]:
+    return [str(asset.path) for asset in collect(root, page).assets]
+
+
+def test_the_order_is_data_and_assets_then_pages_then_the_page(tmp_path: Path) -> None:
+    build(
+        tmp_path,
+        {
+            "index.html": '<a href="runs/a.html">a</a><script src="js/x.js"></script>',
+            "runs/a.html": '<a href="a/b.html">b</a><img src="a.png"><a href="/">home</a>',
+            "runs/a/b.html": '<a href="../../index.html">home</a>',
+            "runs/a.png": "",
+            "js/x.js": "1",
+            "not/linked.html": "",
+        },
+    )
+    collection = collect(tmp_path)
+    assert [str(a.path) for a in collection.assets] == [
+        "js/x.js",
+        "runs/a.png",
+        "runs/a/b.html",
+        "runs/a.html",
+        "index.html",
+    ]
+    assert [a.is_page for a in collection.assets] == [False, False, True, True, True]
+    assert collection.assets[0] == Asset(PurePosixPath("js/x.js"), tmp_path.resolve() / "js/x.js", 1, False)
+    assert collection.left_out == ()
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<script src="it"></script>',
+        '<script src=" ./it?v=3#x\n"></script>',
+        '<link rel="stylesheet" href="it">',
+        '<link rel="icon" href="it">',
+        '<link rel="preload" as="fetch" href="it">',
+        '<link rel="deepspeech-wer-data" href="it">',
+        '<link rel="alternate" type="application/atom+xml" href="it">',
+        '<img src="it">',
+        '<img src="data:image/png;base64,AA" srcset="it 2x">',
+        '<img srcset="data:image/png;base64,AA 1x, it 2x, https://example.org/x 3x">',
+        '<link rel="preload" as="image" imagesrcset="it">',
+        '<picture><source srcset="it"></picture>',
+        '<video poster="it"></video>',
+        '<video src="it"></video>',
+        '<audio><source src="it"><track src="absent"></audio>',
+        '<iframe src="it"></iframe>',
+        "<iframe srcdoc=\"<img src='it'>\"></iframe>",
+        '<embed src="it">',
+        '<object data="it"></object>',
+        '<input type="image" src="it">',
+        '<a href="it">download</a>',
+        '<map><area href="it"></map>',
+        '<A HREF="it">',
+        '<a href="%69t">',
+        '<a href="/it">',
+        '<a href="sub/../it">',
+        '<a href="i&#116;">',
+        '<noscript><img src="it"></noscript>',
+        '<template><img src="it"></template>',
+        '<svg><use xlink:href="it#symbol"/></svg>',
+        '<svg><image href="it"/></svg>',
+        '<meta http-equiv="Refresh" content="0; URL=\'it\'">',
+        '<base href="sub/deeper/"><img src="../../it">',
+        '<base href="/sub/x.html"><img src="../it">',
+        '<p style="background: url(it)">',
+        "<style>@media print { p { background: url('it') } }</style>",
+        '<style>@import "it";</style>',
+        "<style>@import url(it) print;</style>",
+        '<style>@font-face { src: url(data:font/woff2,x), url( "it" ) format("woff2") }</style>',
+        '<style>p { background: image-set("it" 1x, "absent" 2x) }</style>',
+        "<style>p { background: u\\72l(it) }</style>",
+        '<p><img src="it"',
+    ],
+)
+def test_every_way_to_need_a_file(tmp_path: Path, markup: str) -> None:
+    root = build(tmp_path, {"index.html": f"<!doctype html>{markup}> <p>", "it": "x"})
+    assert paths(root) == ["it", "index.html"]
+
+
+def test_what_is_needed_in_turn(tmp_path: Path) -> None:
+    build(
+        tmp_path,
+        {
+            "index.html": '<link rel="stylesheet" href="css/a.css"><img src="img/a.svg">',
+            "css/a.css": '\ufeff@import "more/b.css"; /* url(no.png) */ p { content: "no.png" }',
+            "css/more/b.css": "p { background: url(../../img/b.png) } @import url(../a.css);",
+            "img/a.svg": '<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><style>p{fill:url(#x)}'
+            'a{background:url(c.png)}</style><image xlink:href="d.png"/></svg>',
+            "img/b.png": "",
+            "img/c.png": "",
+            "img/d.png": "",
+            "no.png": "",
+        },
+    )
+    assert set(paths(tmp_path)) == {
+        "index.html", "css/a.css", "css/more/b.css", "img/a.svg", "img/b.png", "img/c.png", "img/d.png",
+    }  # fmt: skip
+    assert collect(tmp_path).left_out == ()
+
+
+def test_a_link_to_a_folder_is_to_its_page(tmp_path: Path) -> None:
+    build(
+        tmp_path,
+        {"index.html": '<a href="old/"><a href="runs"><a href="empty/">', "old/index.htm": "", "runs/index.html": ""},
+    )
+    (tmp_path / "empty").mkdir()
+    collection = collect(tmp_path)
+    assert {str(a.path) for a in collection.assets} == {"index.html", "old/index.htm", "runs/index.html"}
+    assert collection.left_out == ("'empty/', which index.html links to, is a folder without an index.html",)
+
+
+def test_the_servers_settings_are_taken(tmp_path: Path) -> None:
+    build(tmp_path, {"index.html": "", ".htaccess": "Options -Indexes"})
+    assert paths(tmp_path) == [".htaccess", "index.html"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "https://example.org/x.js",
+        "HTTP://example.org",
+        "mailto:a@example.org",
+        "data:text/plain,x",
+        "javascript:alert(1)",
+        "tel:1",
+        "#top",
+        "?sort=wer",
+        "",
+        "java\nscript:alert(1)",
+    ],
+)
+def test_other_sites_and_the_page_itself_are_left_alone(tmp_path: Path, link: str) -> None:
+    collection = collect(build(tmp_path, {"index.html": f'<a href="{link}">x</a>'}))
+    assert len(collection.assets) == 1 and collection.left_out == ()
+
+
+def test_with_a_base_elsewhere_nothing_is_ours(tmp_path: Path) -> None:
+    root = build(tmp_path, {"index.html": '<base href="https://example.org/x/"><img src="it">', "it": ""})
+    assert paths(root) == ["index.html"]
+
+
+ESCAPES = [
+    ("../secret", "leads out of the web root"),
+    ("../../.ssh/id_rsa", "leads out of the web root"),
+    ("sub/../../secret", "leads out of the web root"),
+    ("%2e%2e/secret", "leads out of the web root"),
+    ("..%2fsecret", "leads out of the web root"),
+    ("%2E%2E%2Fsecret", "leads out of the web root"),
+    (".\t./secret", "leads out of the web root"),
+    ("/../secret", "leads out of the web root"),
+    ("%252e%252e/secret", "is not there"),
+    ("{outside}/secret", "is not there"),
+    ("/etc/passwd", "is not there"),
+    ("..\\secret", "backslash"),
+    ("..%5csecret", "backslash"),
+    ("file:///etc/passwd", "a file of this machine"),
+    ("FILE:../secret", "a file of this machine"),
+    ("fi\nle:///etc/passwd", "a file of this machine"),
+    ("//example.org/x.js", "another server"),
+    ("/%2fexample.org/x.js", "another server"),
+    ("%00../secret", "control character"),
+    ("a%0ab", "control character"),
+    ("%ff%fe", "not a path in UTF-8"),
+    ("link", "a symbolic link out of the web root"),
+    ("linked-folder/secret", "a symbolic link out of the web root"),
+    ("linked-folder/", "a symbolic link out of the web root"),
+    ("folder-with-linked-page/", "a symbolic link out of the web root"),
+    ("proc", "a symbolic link out of the web root"),
+    ("dangling", "is not there"),
+    ("loop", "cannot be looked up"),
+    ("pipe", "is not a file"),
+    ("absent.png", "is not there"),
+    ("index.html/x", "is not there"),
+    ("x" * 5000, "cannot be looked up"),
+    (".deepspeech-wer.json", "kept for publishing"),
+]
+
+
+class Opened:
+    """Every path that this process opens while it is on: an audit hook sees them all, and cannot be removed."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.paths: list[str] = []
+        sys.addaudithook(self.hear)
+
+    def hear(self, event: str, arguments: tuple[object, ...]) -> None:
+        # A number is a file that was opened before.
+        if self.on and event in ("open", "os.listdir", "os.scandir") and not isinstance(arguments[0], int):
+            self.paths.append(str(arguments[0]))
+
+
+@pytest.fixture(scope="module")
+def hook(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    # What is imported only on use is imported now.
+    collect(build(tmp_path_factory.mktemp("site"), {"index.html": "<style>a { b: c }</style>"}))
+    return Opened()
+
+
+@pytest.fixture
+def opened(hook: Opened) -> Iterator[Opened]:
+    hook.paths.clear()
+    yield hook
+    hook.on = False
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    outside = build(tmp_path / "outside", {"secret": "secret", "index.html": "secret"})
+    build(tmp_path, {"secret": "secret"})
+    root = build(tmp_path / "www", {"sub/here": "", "folder-with-linked-page/x": "", ".deepspeech-wer.json": "{}"})
+    (root / "link").symlink_to("../secret")
+    (root / "linked-folder").symlink_to(outside)
+    (root / "folder-with-linked-page/index.html").symlink_to(outside / "index.html")
+    (root / "proc").symlink_to("/proc/self/environ")
+    (root / "dangling").symlink_to("nowhere")
+    (root / "loop").symlink_to("loop")
+    os.mkfifo(root / "pipe")
+    return root
+
+
+@pytest.mark.parametrize(
+    "form", ['<a href="{}">x</a>', '<link rel="stylesheet" href="{}">', '<style>p {{ background: url("{}") }}</style>']
+)
+@pytest.mark.parametrize(("link", "why"), ESCAPES)
+def test_a_link_out_of_the_site_is_told_and_not_opened(
+    hostile: Path, opened: Opened, link: str, why: str, form: str
+) -> None:
+    link = link.format(outside=hostile.parent / "outside")
+    if "style>" in form:
+        link = link.replace("\\", "\\\\").replace("\n", "\\a ")
+    build(hostile, {"index.html": form.format(link)})
+    opened.on = True
+    collection = collect(hostile)
+    opened.on = False
+    assert [str(asset.path) for asset in collection.assets] == ["index.html"]
+    (told,) = collection.left_out
+    assert why in told and "index.html links to" in told
+    assert told.isprintable() and len(told) < 400
+    assert opened.paths == [str(hostile / "index.html")]
+
+
+def test_all_of_them_at_once_from_a_page_deeper_down(hostile: Path, opened: Opened) -> None:
+    links = "".join(f'<a href="../{link}"><img src="{link}">' for link, _ in ESCAPES)
+    build(hostile, {"index.html": '<a href="sub/page.html">', "sub/page.html": links})
+    opened.on = True
+    collection = collect(hostile)
+    opened.on = False
+    assert {str(asset.path) for asset in collection.assets} == {"index.html", "sub/page.html"}
+    assert set(opened.paths) == {str(hostile / "index.html"), str(hostile / "sub/page.html")}
+
+
+def test_symbolic_links_within_the_site_are_followed(tmp_path: Path) -> None:
+    root = build(
+        tmp_path, {"index.html": '<img src="new.png"><img src="folder/x.png">', "old.png": "1", "real/x.png": "2"}
+    )
+    (root / "new.png").symlink_to("old.png")
+    (root / "folder").symlink_to(root / "real")
+    assert paths(root) == ["new.png", "folder/x.png", "index.html"]
+
+
+def test_the_same_link_on_many_pages_is_told_once(tmp_path: Path) -> None:
+    pages = {f"{n}.html": '<a href="absent.html">x</a>' for n in range(20)}
+    build(tmp_path, pages | {"index.html": "".join(f'<a href="{name}">x</a>' for name in pages)})
+    collection = collect(tmp_path)
+    assert len(collection.assets) == 21
+    assert collection.left_out == ("'absent.html', which 0.html links to, is not there",)
+
+
+def test_a_file_too_large_to_search_is_sent_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(assets, "LARGEST_SEARCHED", 100)
+    root = build(tmp_path, {"index.html": '<a href="b.html">', "b.html": " " * 101 + '<img src="it">', "it": ""})
+    assert paths(root) == ["b.html", "index.html"]
+    assert "b.html" in collect(root).left_out[0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<" * 20000,
+        "<div>" * 20000,
+        "<!DOCTYPE [",
+        "<![CDATA[",
+        "<a href=\0>",
+        "<style>" + "{" * 20000,
+        "<p style='((((" + "(" * 20000 + "'>",
+    ],
+)
+def test_a_page_that_is_not_well_formed_is_read_all_the_same(tmp_path: Path, text: str) -> None:
+    assert "index.html" in paths(build(tmp_path, {"index.html": text}))
+
+
+@pytest.mark.parametrize("page", ["index.html", "../index.html", "/etc/passwd", "sub"])
+def test_a_page_that_is_not_there(tmp_path: Path, page: str) -> None:
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(PublishError, match="no page to publish"):
+        collect(tmp_path, page)
+
+
+def test_a_web_root_that_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "absent", tmp_path / "file"):
+        with pytest.raises(PublishError, match="no site to publish"):
+            collect(path)
+
+
+@pytest.mark.parametrize("swap", ["symbolic link", "pipe", "nothing", "folder"])
+def test_a_file_that_changed_its_nature_is_not_sent(tmp_path: Path, swap: str) -> None:
+    root = build(tmp_path / "www", {"index.html": ""})
+    (asset,) = collect(root).assets
+    asset.source.unlink()
+    if swap == "symbolic link":
+        asset.source.symlink_to("/etc/passwd")
+    elif swap == "pipe":
+        os.mkfifo(asset.source)
+    elif swap == "folder":
+        asset.source.mkdir()
+    with pytest.raises(PublishError, match="which the site needs"):
+        open_source(asset)
