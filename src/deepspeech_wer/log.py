@@ -21,19 +21,21 @@ EPOCH_LINES = 20.0
 
 
 class Bar:
-    """A progress bar on a terminal; elsewhere nothing, since the lines tell it. ``total`` may grow as it is known."""
+    """A progress bar on a terminal, from the time that there is something to count; elsewhere nothing."""
 
-    def __init__(self, description: str, unit: str, shown: bool, scale: bool = False) -> None:
+    def __init__(self, description: str, unit: str, is_shown: bool, scale: bool = False) -> None:
+        self._options = {"desc": description, "unit": unit, "unit_scale": scale}
+        self._is_shown = is_shown
         self._bar: Any = None
-        if shown:
-            from tqdm import tqdm
-
-            self._bar = tqdm(desc=description, unit=unit, unit_scale=scale, leave=False, file=sys.stderr)
 
     def show(self, done: int, total: int, note: str = "") -> None:
         """Set the bar to ``done`` of ``total``."""
-        if self._bar is None:
+        if not self._is_shown or total == 0:
             return
+        if self._bar is None:
+            from tqdm import tqdm
+
+            self._bar = tqdm(**self._options, leave=False, file=sys.stderr)
         self._bar.total = total
         self._bar.set_postfix_str(note, refresh=False)
         self._bar.n = done

@@ -106,7 +106,8 @@ def tell_found(found: Found, log: Log) -> None:
     shas = ", ".join(landing.short for landing in found.landings[:20])
     more = f" and {len(found.landings) - 20} more" if len(found.landings) > 20 else ""
     if found.landings:
-        log.step(f"{len(found.landings)} landings to deal with, oldest first: {shas}{more}")
+        s = "s" if len(found.landings) > 1 else ""
+        log.step(f"{len(found.landings)} landing{s} to deal with, oldest first: {shas}{more}")
 
 
 def is_trained(settings: Settings, journal: Journal, landing: Landing) -> bool:
