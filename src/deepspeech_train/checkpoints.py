@@ -8,6 +8,7 @@ these names is whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import zipfile
@@ -67,7 +68,8 @@ def save(path: Path, variables: Mapping[str, Any], progress: Progress) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RecipeError(
             f"The checkpoint {path} could not be written: {error.strerror or error}.",
             "Free space, or name another folder with ds_checkpoint_dir.",

@@ -49,10 +49,10 @@ class Evaluator:
             frames = np.array([output_frames(int(n), self._n_stride) for n in batch.frames], np.int32)
             hypotheses |= zip(places.tolist(), decoding.greedy(logits.numpy(), frames), strict=True)
             needed = np.array([text.frames_needed(example.labels) for example in batch.examples])
-            defined = (needed > 0) & (needed <= frames)
-            # Labels are taken from those without a defined loss, so that the kernel accepts the batch.
-            values = self._loss(logits, frames, batch.labels, np.where(defined, batch.label_lengths, 0))
-            losses += values.numpy()[defined].tolist()
+            rows = np.flatnonzero((needed > 0) & (needed <= frames))  # the kernel refuses a batch with others
+            if rows.size:
+                of_rows = (frames[rows], batch.labels[rows], batch.label_lengths[rows])
+                losses += self._loss(tf.gather(logits, rows), *of_rows).numpy().tolist()
         mean = float(np.mean(losses)) if losses else None
         return Evaluation(
             loss=mean if mean is not None and np.isfinite(mean) else None,

@@ -7,6 +7,7 @@ is published. Nor does a NaN: what was not measured is null.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -201,7 +202,8 @@ def _write_whole(path: Path, content: str) -> None:
         temporary.write_text(content, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise RecipeError(
             f"{path} could not be written: {error.strerror or error}.",
             "Free space, or name another folder with ds_result_dir.",

@@ -1,4 +1,8 @@
-"""What a run writes for people who watch it in TensorBoard: losses, weights, a profile."""
+"""What a run writes for people who watch it in TensorBoard: losses, weights, a profile.
+
+Summaries are written with TensorFlow's own writer, in the form that TensorBoard's scalar and histogram plugins
+read, so that TensorBoard itself is needed only where somebody looks at them.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from .checkpoints import Epoch
@@ -14,6 +19,9 @@ from .settings import Settings
 
 #: Steps that a full trace profiles, counted from the run's first: the first two compile and warm up.
 _TRACE_FROM, _TRACE_TO = 2, 5
+
+#: Bars of a histogram of weights; TensorBoard's own default.
+_BUCKETS = 30
 
 
 class Watch:
@@ -60,12 +68,22 @@ class Watch:
             for name in ("train_loss", "validation_loss", "validation_wer"):
                 value = getattr(line, name)
                 if value is not None:
-                    tf.summary.scalar(name, value)
+                    _write(name, np.float32(value), "scalars", data_class=1)
             for variable in model.trainable_variables:
-                tf.summary.histogram(variable.path, variable.value)
+                counts, edges = np.histogram(variable.numpy(), bins=_BUCKETS)
+                buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # left edge, right edge, count
+                _write(variable.path, buckets, "histograms", data_class=2)
         self._writer.flush()
 
     def _stop_trace(self) -> None:
         if self._tracing:
             self._tracing = False
             tf.profiler.experimental.stop()
+
+
+def _write(tag: str, value: Any, plugin: str, data_class: int) -> None:
+    """One summary at the writer's step; ``data_class`` is TensorBoard's 1 for scalars, 2 for tensors."""
+    metadata = tf.compat.v1.SummaryMetadata(
+        plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=data_class
+    )
+    tf.summary.write(tag, value, metadata=metadata)

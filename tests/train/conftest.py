@@ -21,7 +21,7 @@ SMOKE = {
     "n_context": 3,
     "epochs": 3,
     "train_batch_size": 4,
-    "learning_rate": 0.002,
+    "learning_rate": 0.01,
     "random_seed": 11,
 }
 
@@ -39,12 +39,16 @@ def corpus(dataset_path: Path) -> Any:
     return corpora.load("espeak", dataset_path, **options)  # type: ignore[arg-type]
 
 
+@pytest.fixture(scope="session")
+def smoke_elsewhere(dataset_path: Path) -> Settings:
+    """Settings of a quick run, whose ``logs_dir`` is still to be set."""
+    return dataclasses.replace(Settings.from_namespace(SMOKE, {}), dataset_path=dataset_path)
+
+
 @pytest.fixture
-def smoke(dataset_path: Path, tmp_path: Path) -> Settings:
+def smoke(smoke_elsewhere: Settings, tmp_path: Path) -> Settings:
     """Settings of a quick run that writes under ``tmp_path``."""
-    return dataclasses.replace(
-        Settings.from_namespace(SMOKE, {}), dataset_path=dataset_path, logs_dir=tmp_path / "logs"
-    )
+    return dataclasses.replace(smoke_elsewhere, logs_dir=tmp_path / "logs")
 
 
 @pytest.fixture(scope="session")

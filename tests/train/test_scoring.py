@@ -67,9 +67,9 @@ def test_a_set_without_words_has_no_rate() -> None:
 
 
 def test_reference_and_hypothesis_stand_in_columns() -> None:
-    assert scoring.align("turn the light on", "turn light up now") == (
-        "turn the light on ***",
-        "turn *** light up now",
+    assert scoring.align("turn the big light on", "turn big light on now") == (
+        "turn the big light on ***",
+        "turn *** big light on now",
     )
 
 

@@ -63,7 +63,8 @@ def mfcc(samples: Floats, options: MfccOptions) -> Floats:
     cepstra = np.einsum("tf,cf->tc", np.log(energies + np.float32(_ENERGY_FLOOR)), tables.cosines)
     if options.normalise:
         cepstra = (cepstra - cepstra.mean(axis=0)) / (cepstra.std(axis=0) + np.float32(1e-3))
-    return cepstra.astype(np.float32)
+    features: Floats = cepstra.astype(np.float32)
+    return features
 
 
 @dataclass(frozen=True)
