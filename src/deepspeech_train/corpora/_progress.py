@@ -31,7 +31,12 @@ class Progress:
             yield lambda count: None
         elif sys.stderr.isatty():
             scaled = unit == "B"
-            with tqdm(total=total or None, desc=f"{self._name}: {what}", unit=unit, unit_scale=scaled) as bar:
+            with tqdm(
+                total=total or None,
+                desc=f"{self._name}: {what}",
+                unit=unit if scaled else f" {unit}",
+                unit_scale=scaled,
+            ) as bar:
                 yield bar.update
         else:
             yield self._lines(what, total, unit)
