@@ -4,7 +4,7 @@
 "use strict";
 
 window.wer.landingsChart = function (place) {
-  const { runs, figure, forPlotly, colours, layout, config, ceiling, follow } = window.wer;
+  const { runs, figure, forPlotly, colours, layout, config, ceiling, follow, onDoubleClick } = window.wer;
   const SERIES = [
     { key: "last_train_wer", name: "Train", colour: "train", symbol: "diamond", dash: "dot", width: 1.5, size: 6 },
     { key: "last_validation_wer", name: "Validation", colour: "validation", symbol: "square", dash: "dash", width: 1.5, size: 6 },
@@ -114,7 +114,7 @@ window.wer.landingsChart = function (place) {
 
   draw();
   card.follows(canvas);
-  canvas.on("plotly_doubleclick", () => show(0, newest));
+  onDoubleClick(canvas, () => show(0, newest));
   canvas.on("plotly_relayout", (change) => {
     const axes = Object.keys(change);
     if (!axes.some((name) => /^[xy]axis\.range/.test(name))) return;

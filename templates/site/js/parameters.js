@@ -2,7 +2,7 @@
 "use strict";
 
 window.wer.parameterChart = function (place, select, note) {
-  const { runs, figure, percent, shorten, forPlotly, colours, layout, config, ceiling } = window.wer;
+  const { runs, figure, percent, shorten, forPlotly, colours, layout, config, ceiling, onDoubleClick } = window.wer;
   const trained = runs.filter((run) => run.hyper);
   const TWO_DECADES = 100;
 
@@ -106,6 +106,6 @@ window.wer.parameterChart = function (place, select, note) {
     draw();
   });
   card.follows(canvas);
-  canvas.on("plotly_doubleclick", draw);
+  onDoubleClick(canvas, draw);
   return { draw };
 };
