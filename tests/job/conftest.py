@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,27 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench.checkout.mkdir()
     yield bench
     processes.end_run(bench.spec.run_id, grace=0)
+
+
+class Interrupted(BaseException):
+    """What a tick makes of SIGTERM."""
+
+
+@pytest.fixture
+def interrupt() -> Iterator[Callable[[], None]]:
+    """Send this process SIGTERM, which becomes an exception, as a tick would have it."""
+
+    def stop(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGTERM, stop)
+    yield lambda: os.kill(os.getpid(), signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def interrupted() -> type[BaseException]:
+    return Interrupted
 
 
 @pytest.fixture

@@ -43,6 +43,10 @@ def outputs(cell):
     return "".join(output.get("text", "") for output in cell.outputs)
 
 
+def read_cells(bench, *cells, tags=None):
+    return notebook.read(bench.notebook(*cells, tags=tags), "n.ipynb")
+
+
 def test_a_notebook_trains(bench, write_hyper, monkeypatch):
     home = bench.root / "home"
     shadow = bench.root / "jupyter" / "kernels" / "python3"
@@ -169,15 +173,17 @@ def test_a_worker_that_is_killed_leaves_the_notebook_as_of_the_last_cell(bench):
     os.kill(int((bench.checkout / "pid").read_text()), signal.SIGKILL)
 
 
-def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(bench, write_hyper):
+def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(
+    bench, write_hyper, interrupt, interrupted
+):
     bench.notebook("print('first')", STUBBORN + "print('ready')\n" + ENDLESS)
 
-    def interrupt(progress):
+    def watch(progress):
         if "ready" in progress.lines:
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
 
-    with pytest.raises(KeyboardInterrupt):
-        LocalEngine().run(bench.spec, interrupt)
+    with pytest.raises(interrupted):
+        LocalEngine().run(bench.spec, watch)
     assert processes.marked(bench.spec.run_id) == []
     assert is_gone((bench.checkout / "pid").read_text().strip())
     assert not bench.spec.result.exists()
@@ -206,20 +212,22 @@ def test_a_named_kernel_is_used_and_one_that_cannot_start_is_told(bench, monkeyp
     status = bench.run()
     assert "/no/such/program" in status.why and "ds_kernel" in status.hint
 
-    bench.settings |= {"kernel": "unknown", "result": bench.root / "runs" / "unknown"}
-    status = bench.run()
-    assert status.why == "there is no kernel 'unknown' on this machine"
-    assert "ds_kernel" in status.hint and "absent, broken" in status.hint
+
+def test_a_kernel_that_there_is_not(bench):
+    bench.settings["kernel"] = "unknown"
+    with pytest.raises(LandingFailed, match="no kernel 'unknown'") as caught:
+        notebook.choose_kernel(bench.spec, read_cells(bench, "1"))
+    assert "ds_kernel" in caught.value.hint and "python3" in caught.value.hint
 
 
 def test_another_language_needs_a_kernel_named(bench):
-    path = bench.notebook("println(1)")
-    content = json.loads(path.read_text())
-    content["metadata"]["kernelspec"] = {"name": "julia-1.9", "language": "julia", "display_name": "Julia"}
-    path.write_text(json.dumps(content))
-    status = bench.run()
-    assert status.state == FAILED
-    assert "written in julia" in status.why and "ds_kernel" in status.hint
+    cells = read_cells(bench, "println(1)")
+    cells.metadata["kernelspec"] = {"name": "julia-1.9", "language": "julia", "display_name": "Julia"}
+    with pytest.raises(LandingFailed, match="written in julia") as caught:
+        notebook.choose_kernel(bench.spec, cells)
+    assert "ds_kernel" in caught.value.hint and "python3" in caught.value.hint
+    bench.settings["kernel"] = "python3"
+    assert notebook.choose_kernel(bench.spec, cells).language == "python"
 
 
 @pytest.mark.parametrize(
@@ -261,10 +269,6 @@ def test_a_notebook_of_an_older_format_is_upgraded(tmp_path):
     new = notebook.read(path, "old.ipynb")
     assert new.nbformat == 4
     assert [cell.source for cell in new.cells] == ["1 + 1", "x"]
-
-
-def read_cells(bench, *cells, tags=None):
-    return notebook.read(bench.notebook(*cells, tags=tags), "n.ipynb")
 
 
 def test_parameters_go_to_the_top_where_no_cell_is_tagged_and_replace_those_of_an_earlier_run(bench):

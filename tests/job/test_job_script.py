@@ -201,22 +201,25 @@ def test_a_run_is_not_overwritten(bench, shell_write_hyper):
     assert bench.result("status.json") == before
 
 
-def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(bench, shell_write_hyper):
+def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(
+    bench, shell_write_hyper, interrupt, interrupted
+):
     bench.script("#!/bin/sh\ntrap '' TERM\n" + STUBBORN + "echo started; while :; do sleep 0.1; done\n")
 
-    def interrupt(progress):
+    def watch(progress):
         if "started" in progress.lines:
             wait_for(bench.checkout / "pid")
-            os.kill(os.getpid(), signal.SIGINT)
+            interrupt()
 
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        LocalEngine().run(bench.spec, interrupt)
+    with pytest.raises(interrupted):
+        LocalEngine().run(bench.spec, watch)
     assert time.monotonic() - began < 9
     assert processes.marked(bench.spec.run_id) == []
     assert is_gone((bench.checkout / "pid").read_text().strip())
     assert not bench.spec.result.exists()
-    assert "started" in (bench.spec.partial / "log.txt").read_text()
+    log = (bench.spec.partial / "log.txt").read_text()
+    assert "started" in log and "ended by SIGTERM" in log
 
     (bench.spec.partial / "hyper.json").write_text(json.dumps("left by the first try"))
     bench.script("#!/bin/sh\n" + shell_write_hyper)
@@ -224,19 +227,19 @@ def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(
     assert "started" not in bench.result("log.txt")
 
 
-def test_a_worker_that_is_killed_leaves_a_failure_and_no_process(bench):
-    bench.script("#!/bin/sh\ntrap '' TERM\necho $PPID; exec sleep 1000\n")
+@pytest.mark.parametrize(("number", "hint"), [(signal.SIGKILL, "dmesg"), (signal.SIGTERM, "again")])
+def test_a_worker_that_is_ended_from_outside_leaves_a_failure_and_no_process(bench, number, hint):
+    bench.script("#!/bin/sh\necho $PPID; exec sleep 1000\n")
 
     def kill(progress):
-        bench.seen.append(progress)
         for line in progress.lines:
             if line.isdigit():
-                os.kill(int(line), signal.SIGKILL)
+                os.kill(int(line), number)
 
     bench.watch = kill
     status = bench.run()
     assert status.state == FAILED
-    assert "SIGKILL" in status.why and "dmesg" in status.hint
+    assert number.name in status.why and hint in status.hint
 
 
 def test_the_worker_ends_with_the_tracker(bench):

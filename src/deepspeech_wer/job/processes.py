@@ -54,7 +54,7 @@ def adopt_orphans() -> None:
 
 
 def end_with_parent() -> None:
-    """Have the system send this process SIGTERM when the one that started it is gone. Raises OSError."""
+    """Have the system send this process SIGTERM when the thread that started it is gone. Raises OSError."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
