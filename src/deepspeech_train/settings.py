@@ -88,17 +88,17 @@ class Settings:
     n_cell_dim: int = _setting(0, "units of the LSTM in each direction (0: n_hidden)", low=0)
     n_hidden_5: int = _setting(0, "units of layer 5 (0: n_hidden)", low=0)
     relu_clip: float = _setting(20.0, "the rectifiers' upper bound", above=0)
-    dropout_rate: float = _setting(0.05, "share of units dropped in the dense layers", low=0, below=1)
+    dropout_rate: float = _setting(0.1, "share of units dropped in the dense layers", low=0, below=1)
     default_stddev: float = _setting(
         0.0, "standard deviation of the dense layers' first weights (0: by their fan-in)", low=0
     )
 
     # Training
-    epochs: int = _setting(20, "times through the training set", low=1)
-    train_batch_size: int = _setting(16, "utterances a training step", low=1)
+    epochs: int = _setting(12, "times through the training set", low=1)
+    train_batch_size: int = _setting(32, "utterances a training step", low=1)
     dev_batch_size: int = _setting(64, "utterances a validation batch", low=1)
     test_batch_size: int = _setting(64, "utterances a test batch", low=1)
-    learning_rate: float = _setting(0.001, "Adam's step size at its highest", above=0)
+    learning_rate: float = _setting(0.003, "Adam's step size at its highest", above=0)
     learning_rate_schedule: str = _setting(
         "cosine", "how the step size goes down after the warm-up", choices=("constant", "cosine")
     )
