@@ -31,6 +31,8 @@ EVIL = (
     "</script><img src=x onerror='window.pwned=1'><a href='javascript:window.pwned=1'><b>bold</b><br>"
     "\u2028 %{x} \" ' &lt;"
 )
+#: Short enough to stand whole in a label, and all of it markup to plotly.
+MARKED_NAME, MARKED_VALUE = '<a href="https://e.example">e</a>&lt;<br><b>b</b>', "<i>i</i>&lt;"
 
 
 @dataclass
@@ -159,8 +161,8 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     del old["version"]
     evil = {"author": EVIL, "subject": EVIL * 50, "url": "javascript:window.pwned=1"}
     values = [
-        {"n_hidden": EVIL, EVIL: 1, "__proto__": 3, "constructor": 1},
-        {"n_hidden": "b", EVIL: 2, "constructor": 2},
+        {"n_hidden": EVIL, EVIL: 1, "__proto__": 3, "constructor": 1, MARKED_NAME: MARKED_VALUE},
+        {"n_hidden": "b", EVIL: 2, "constructor": 2, MARKED_NAME: "z"},
     ]
     kinds = {
         "history": history,

@@ -7,7 +7,7 @@ import re
 import pytest
 from selenium.webdriver.support.ui import Select
 
-from browser.conftest import EVIL, Page
+from browser.conftest import EVIL, MARKED_NAME, MARKED_VALUE, Page
 
 KINDS = ["history", "empty", "one", "failures", "legacy", "long", "hostile"]
 
@@ -142,9 +142,12 @@ def test_hostile_values_stay_text(page: Page) -> None:
         Select(page.one("#parameter")).select_by_index(selected)
         page.hover(*page.point("Test", 0, "parameters"), "#parameter-chart")
         assert page.js(elements) == 0
-    assert [option.text for option in Select(page.one("#parameter")).options] == [shorter, "constructor", "n_hidden"]
-    Select(page.one("#parameter")).select_by_index(0)
-    assert page.text("#parameter-chart .xtitle") == shorter
+    names = [option.text for option in Select(page.one("#parameter")).options]
+    assert names == [shorter, MARKED_NAME, "constructor", "n_hidden"]
+    for index, title in enumerate((shorter, MARKED_NAME)):
+        Select(page.one("#parameter")).select_by_index(index)
+        assert page.text("#parameter-chart .xtitle") == title
+    assert page.all("#parameter-chart .xtick text")[0].text == MARKED_VALUE
     choose(page, "n_hidden")
     assert page.all("#parameter-chart .xtick text")[0].text == f"{EVIL[:13]}…"
     assert page.all("#chart .xtick text")[0].text == EVIL[:7]
