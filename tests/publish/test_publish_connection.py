@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -207,10 +209,23 @@ def test_no_agent_at_all(
 def test_every_kind_of_key_logs_in(start_server: Callable[..., Any], tmp_path: Path, program: str, kind: str) -> None:
     key = new_key(kind)
     file = tmp_path / "key"
-    file.write_bytes(key.export_private_key(passphrase="correct horse"))
+    file.write_bytes(key.export_private_key(passphrase="correct horse", rounds=1))
     file.chmod(0o600)
     server = start_server(program, authorized=[key])
     assert listing(server.target(privkey=file, passphrase_command="printf '%s\\n' 'correct horse'")) == []
+
+
+def test_an_answer_that_comes_early_is_not_missed(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late() -> threading.Event:
+        time.sleep(0.5)
+        return threading.Event()
+
+    # paramiko makes the event after it has sent the request; here that takes longer than the answer.
+    listing(server.target())
+    monkeypatch.setattr("paramiko.auth_handler.threading", types.SimpleNamespace(Event=late))
+    start = time.monotonic()
+    assert listing(server.target()) == []
+    assert time.monotonic() - start < 10
 
 
 def test_a_refused_key_is_named_with_what_to_do(server: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import asyncssh
 import pytest
 
 from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish import connection
 from deepspeech_wer.publish.release import publish
 
 TIMEOUT = 1.0
@@ -124,8 +125,10 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-@pytest.mark.parametrize("moment", ["before the connection", "in the middle of a large file"])
-def test_a_stopped_sshd(start_server: Callable[..., Any], site: Path, moment: str) -> None:
+@pytest.mark.parametrize("moment", ["before the connection", "before the login", "in the middle of a large file"])
+def test_a_stopped_sshd(
+    start_server: Callable[..., Any], site: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     server = start_server("openssh")
     stopped: list[int] = []
 
@@ -142,6 +145,10 @@ def test_a_stopped_sshd(start_server: Callable[..., Any], site: Path, moment: st
         if moment == "before the connection":
             stop()
             give_up(site, server.target(timeout=TIMEOUT))
+        elif moment == "before the login":
+            # That is when the host key is looked at.
+            monkeypatch.setattr(connection, "verify", lambda trust, key: stop())
+            give_up(site, server.target(timeout=TIMEOUT))
         else:
             # More than the buffers of the network take.
             (site / "js/hyper.js").write_bytes(bytes(40_000_000))
@@ -154,12 +161,12 @@ def test_a_stopped_sshd(start_server: Callable[..., Any], site: Path, moment: st
 
 class _Slow(asyncssh.SFTPServer):
     def write(self, file_obj: Any, offset: int, data: bytes) -> int:
-        time.sleep(0.06)
+        time.sleep(0.3)
         return super().write(file_obj, offset, data)
 
 
 def test_a_slow_server_is_waited_for(start_server: Callable[..., Any], site: Path) -> None:
     server = start_server("asyncssh", sftp=_Slow)
-    (site / "js/hyper.js").write_bytes(bytes(32768 * 40))
+    (site / "js/hyper.js").write_bytes(bytes(32768 * 8))
     release = publish(site, server.target(timeout=TIMEOUT))
     assert release.seconds > 2 * TIMEOUT, "or the test shows nothing"

@@ -248,7 +248,7 @@ def _markup_links(text: str) -> Iterator[str]:
 
 def _tag_links(tag: Tag) -> Iterator[str]:
     for name in _LINK_ATTRIBUTES:
-        if name in tag.attrs:
+        if name in tag.attrs and (name != "data" or tag.name == "object"):
             yield str(tag.attrs[name])
     for name in _SRCSET_ATTRIBUTES:
         if name in tag.attrs:
