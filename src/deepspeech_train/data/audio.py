@@ -17,7 +17,7 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import soxr  # type: ignore[import-untyped]
+import soxr
 
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.errors import RecipeError
