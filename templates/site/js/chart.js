@@ -26,6 +26,9 @@ window.wer.landingsChart = function (place) {
 
   function traces(palette) {
     const made = [];
+    // Where landings are closer than a point is wide, points shrink, or they would hide the line.
+    const scale = Math.min(1, Math.max(0.35, (canvas.clientWidth - 78) / (view.x[1] - view.x[0]) / 10));
+    const rim = { color: palette.panel, width: scale < 1 ? 0 : 1 };
     for (const series of SERIES) {
       const measured = runs.filter((run) => figure(run, series.key) !== null);
       const onLine = new Map(measured.map((run) => [run.slot, run])); // the last of a slot stays
@@ -38,13 +41,13 @@ window.wer.landingsChart = function (place) {
       made.push({
         ...common, ...points([...onLine.values()]), name: series.name, mode: "lines+markers",
         line: { color: colour, width: series.width, dash: series.dash },
-        marker: { color: colour, size: series.size, symbol: series.symbol, line: { color: palette.panel, width: 1 } },
+        marker: { color: colour, size: series.size * scale, symbol: series.symbol, line: rim },
       });
       const earlier = measured.filter((run) => onLine.get(run.slot) !== run);
       if (earlier.length) {
         made.push({
           ...common, ...points(earlier), name: `${series.name}, earlier runs`, mode: "markers",
-          marker: { color: colour, size: series.size - 1, symbol: `${series.symbol}-open`, line: { width: 1.5 } },
+          marker: { color: colour, size: series.size * scale, symbol: `${series.symbol}-open`, line: { width: 1.5 } },
         });
       }
     }
@@ -53,7 +56,7 @@ window.wer.landingsChart = function (place) {
         type: "scatter", mode: "markers", name: FAILED.name, meta: FAILED.key, hoverinfo: "none", yaxis: "y2",
         visible: !hidden.has(FAILED.key), x: failures.map((run) => run.slot), y: failures.map(() => 0),
         customdata: failures.map((run) => run.index),
-        marker: { color: palette.failed, size: 10, symbol: FAILED.symbol, line: { color: palette.panel, width: 1 } },
+        marker: { color: palette.failed, size: 10 * Math.sqrt(scale), symbol: FAILED.symbol, line: rim },
       });
     }
     return made;
