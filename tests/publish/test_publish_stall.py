@@ -159,6 +159,24 @@ def test_a_stopped_sshd(
             os.kill(pid, signal.SIGCONT)
 
 
+def test_an_sshd_that_lives_while_its_sftp_hangs(start_server: Callable[..., Any], site: Path) -> None:
+    # It asks every second whether we are alive, so there is something to hear; but no answer.
+    server = start_server("openssh", settings=["ClientAliveInterval 1", "ClientAliveCountMax 100"])
+    stopped: list[int] = []
+
+    def stop(path: str, done: int, total: int) -> None:
+        if not stopped:
+            stopped.append(descendants(server.pid)[-1])
+            os.kill(stopped[0], signal.SIGSTOP)
+
+    try:
+        with pytest.raises(PublishError, match="said nothing for 2 s"):
+            publish(site, server.target(timeout=2 * TIMEOUT), progress=stop)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+
+
 class _Slow(asyncssh.SFTPServer):
     def write(self, file_obj: Any, offset: int, data: bytes) -> int:
         time.sleep(0.3)
