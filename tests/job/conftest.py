@@ -34,6 +34,7 @@ class Bench:
     """One job and what came of it."""
 
     root: Path
+    run_id: str
     settings: dict[str, Any] = field(default_factory=dict)
     seen: list[Progress] = field(default_factory=list)
 
@@ -44,7 +45,7 @@ class Bench:
     @property
     def spec(self) -> JobSpec:
         values: dict[str, Any] = {
-            "run_id": f"run-{os.getpid()}-{self.root.name}",
+            "run_id": self.run_id,
             "landing": Landing(SHA, (), "A. Uthor", "2026-01-02T03:04:05Z", "A landing", 7),
             "branch": "main",
             "checkout": self.checkout,
@@ -102,7 +103,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
+    bench = Bench(tmp_path, f"run-{os.getpid()}-{tmp_path.name}")
     bench.checkout.mkdir()
     yield bench
     processes.end_run(bench.spec.run_id, grace=0)

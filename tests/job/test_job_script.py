@@ -40,7 +40,10 @@ def test_script_trains(bench, shell_write_hyper, monkeypatch):
     monkeypatch.setenv("ds_website_privkey", "secret")
     monkeypatch.setenv("ds_train_batch_size", "inherited")
     monkeypatch.setenv("ds_restore_checkpoint", "0")
-    bench.settings |= {"environment": {"ds_epochs": "3"}, "withheld": ("ds_website_privkey",)}
+    bench.settings |= {
+        "environment": {"ds_epochs": "3", "ds_website_username": "secret as well"},
+        "withheld": ("ds_website_privkey", "ds_website_username"),
+    }
     bench.script(
         "#!/bin/sh\necho \"$@\"; pwd; env | sort\ncat /proc/$PPID/environ | tr '\\0' '\\n'\n"
         'echo \'{"epoch": 1, "epochs": 2, "eta_seconds": 5}\' > $ds_result_dir/learning.jsonl\n' + shell_write_hyper
