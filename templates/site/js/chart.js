@@ -21,7 +21,8 @@ window.wer.landingsChart = function (place) {
   canvas.className = "canvas";
   place.append(canvas);
   const card = window.wer.card(place);
-  const view = { x: [-0.5, newest + 0.5], y: null }; // y is null as long as it follows what is seen
+  // At first, no more landings than can be told apart; y is null as long as it follows what is seen.
+  const view = { x: [Math.max(0, newest - 99) - 0.5, newest + 0.5], y: null };
   const listeners = [];
 
   function traces(palette) {
@@ -68,7 +69,7 @@ window.wer.landingsChart = function (place) {
     const seen = runs.filter((run) => run.slot >= low && run.slot <= high);
     const keys = SERIES.map((series) => series.key).filter((key) => !hidden.has(key));
     const rates = seen.flatMap((run) => keys.map((key) => figure(run, key) ?? 0));
-    return [0, rates.some(Boolean) || !failures.length || SERIES.length ? ceiling(Math.max(0, ...rates)) : 1];
+    return [0, SERIES.length ? ceiling(Math.max(0, ...rates)) : 1];
   }
 
   /** As many labels as have room, evenly spaced, the newest landing among them. */

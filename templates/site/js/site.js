@@ -77,7 +77,6 @@
 
   legend(byId("legend"));
   range(byId("range"));
-  if (chart.slots > 100) chart.show(chart.slots - 100, chart.slots - 1);
 
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
   let width = document.body.clientWidth;
