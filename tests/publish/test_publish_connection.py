@@ -209,7 +209,7 @@ def test_no_agent_at_all(
 def test_every_kind_of_key_logs_in(start_server: Callable[..., Any], tmp_path: Path, program: str, kind: str) -> None:
     key = new_key(kind)
     file = tmp_path / "key"
-    file.write_bytes(key.export_private_key(passphrase="correct horse", rounds=1))
+    file.write_bytes(key.export_private_key(passphrase="correct horse", rounds=50))
     file.chmod(0o600)
     server = start_server(program, authorized=[key])
     assert listing(server.target(privkey=file, passphrase_command="printf '%s\\n' 'correct horse'")) == []

@@ -21,7 +21,7 @@ import re
 import stat
 import warnings
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -29,6 +29,7 @@ from urllib.parse import unquote
 
 import tinycss2
 from bs4 import BeautifulSoup, Tag
+from bs4.filter import SoupStrainer
 
 from deepspeech_wer.errors import PublishError
 
@@ -232,11 +233,23 @@ def _links(asset: Asset, left_out: dict[tuple[str, str], str]) -> Iterator[str]:
         yield from _markup_links(text)
 
 
+class _Relevant(SoupStrainer):
+    """Lets BeautifulSoup pass over what cannot link to anything: a table of results is mostly that."""
+
+    _attributes = frozenset((*_LINK_ATTRIBUTES, *_SRCSET_ATTRIBUTES, "style", "srcdoc", "http-equiv"))
+
+    def allow_tag_creation(self, nsprefix: str | None, name: str, attrs: Mapping[str, str] | None) -> bool:
+        return name == "style" or not self._attributes.isdisjoint(attrs or ())
+
+    def allow_string_creation(self, string: str) -> bool:
+        return False
+
+
 def _markup_links(text: str) -> Iterator[str]:
     with warnings.catch_warnings():
         # SVG is XML read as HTML, on purpose: it is the reader that takes anything.
         warnings.simplefilter("ignore")
-        soup = BeautifulSoup(text, "html.parser")
+        soup = BeautifulSoup(text, "html.parser", parse_only=_Relevant())
     # <base> changes what every other link is relative to.
     base_tag = soup.find("base", href=True)
     base = str(base_tag["href"]) if isinstance(base_tag, Tag) else ""

@@ -206,7 +206,7 @@ class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
                 f"{self._target} takes {identity.label}, but asks for more: {', '.join(missing)}",
                 "publishing runs unattended: let that key alone suffice (AuthenticationMethods in sshd_config)",
             )
-        file = f"-i {shlex.quote(str(self._target.privkey))} " if self._target.privkey else ""
+        file = f"-i {shlex.quote(str(self._target.privkey.expanduser()))} " if self._target.privkey else ""
         login = shlex.quote(f"{username}@{self._target.host}")
         raise PublishError(
             f"{self._target} refuses the user {username} with {', '.join(refusals)}",
