@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,14 @@ def test_every_setting_is_listed_and_in_the_readme(installation: Installation) -
     for name in config.names():
         assert f"{name}\n" in listed
         assert f"`{name}`" in readme, name
+
+
+def test_every_setting_of_the_recipe_is_in_the_readme() -> None:
+    from deepspeech_train.settings import Settings
+
+    readme = (support.ROOT / "README.md").read_text()
+    for field in dataclasses.fields(Settings):
+        assert f"`ds_{field.name}`" in readme, field.name
 
 
 def test_runs_made_before_the_tracker(installation: Installation, tmp_path: Path) -> None:
