@@ -29,6 +29,10 @@ _KILLING = 3.0
 
 _POLL = 0.02
 
+#: Looks in a row that must find nothing. One is not enough: a process that ends while /proc is read, having started
+#: another since its list was made, hides both; and one that is just replacing its program shows no environment.
+_EMPTY_LOOKS = 2
+
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -101,11 +105,13 @@ def end_all(find: Callable[[], Iterable[Process]], grace: float = GRACE) -> list
     this process's own children are reaped. Returns what is still there in the end: normally nothing.
     """
     asked: set[Process] = set()
+    empty = 0
     kill_at = time.monotonic() + grace
     while True:
         left = [process for process in find() if process.pid != os.getpid()]
         now = time.monotonic()
-        if not left or now >= kill_at + _KILLING:
+        empty = 0 if left else empty + 1
+        if empty == _EMPTY_LOOKS or now >= kill_at + _KILLING:
             _reap(asked)
             return left
         for process in left:
