@@ -41,7 +41,8 @@ def virtual_environment(folder, packages, stamp):
     base = find_python()
     stamp = f"{base} {stamp}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+    lock = os.open(folder.parent, os.O_RDONLY)  # a folder can be locked, too, and so nothing is left beside it
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if mark.exists() and mark.read_text() == stamp and python.exists():
             return python
@@ -63,6 +64,8 @@ def virtual_environment(folder, packages, stamp):
         fresh = mark.with_suffix(".new")
         fresh.write_text(stamp)
         os.replace(fresh, mark)
+    finally:
+        os.close(lock)
     return python
 
 
