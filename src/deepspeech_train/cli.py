@@ -20,8 +20,6 @@ exit codes: 0 done; 1 the run failed; 2 usage or settings
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. Errors of our family are told without a traceback."""
     options = _parser().parse_args(arguments)
-    # TensorFlow's notes about the CPU are of no use to the reader of a training log.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
         settings = _settings(options)
     except RecipeError as error:

@@ -121,7 +121,7 @@ def hyper(outcome: Outcome) -> dict[str, Any]:
         },
         "seed": settings.random_seed,
         "learning_curve": [dataclasses.asdict(line) for line in progress.curve],
-        "machine": _machine(),
+        "machine": machine(),
         "packages": {name: metadata.version(name) for name in _PACKAGES if _installed(name)}
         | {"python": platform.python_version()},
     }
@@ -151,7 +151,8 @@ def _data_set(corpus: Corpus, settings: Settings, left_out: int) -> dict[str, An
     return described
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
+    """What the run computes on; nothing that tells whose it is."""
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")

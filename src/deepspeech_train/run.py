@@ -50,8 +50,11 @@ class Data:
 
 
 def begin(settings: Settings) -> Run:
-    """Makes the folders and sets every seed. RecipeError when a folder cannot be made."""
+    """Makes the folders, sets every seed, says what it runs on. RecipeError when a folder cannot be made."""
     started = results.now()
+    machine = results.machine()
+    devices = ", ".join(machine["gpus"]) or f"{machine['cores']} CPU cores"
+    print(f"TensorFlow {tf.__version__} on {devices}")
     keras.utils.set_random_seed(settings.random_seed)
     tf.debugging.set_log_device_placement(settings.log_device_placement)
     try:

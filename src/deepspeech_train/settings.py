@@ -94,7 +94,7 @@ class Settings:
     )
 
     # Training
-    epochs: int = _setting(12, "times through the training set", low=1)
+    epochs: int = _setting(8, "times through the training set", low=1)
     train_batch_size: int = _setting(32, "utterances a training step", low=1)
     dev_batch_size: int = _setting(64, "utterances a validation batch", low=1)
     test_batch_size: int = _setting(64, "utterances a test batch", low=1)
