@@ -38,8 +38,6 @@ def virtual_environment(folder, packages, stamp):
     that comes at the same time waits. The stamp is written last, so an installation that was cut off is begun again.
     """
     python, mark = folder / "bin" / "python", folder / "deepspeech-wer.stamp"
-    base = find_python()
-    stamp = f"{base} {stamp}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder.parent, os.O_RDONLY)  # a folder can be locked, too, and so nothing is left beside it
     try:
@@ -51,7 +49,7 @@ def virtual_environment(folder, packages, stamp):
             say(f"making a virtual environment in {folder}")
             shutil.rmtree(folder, ignore_errors=True)
             call(
-                [base, "-m", "venv", str(folder)],
+                [find_python(), "-m", "venv", str(folder)],
                 "the virtual environment could not be made: install the venv module (Debian: apt-get install "
                 "python3-venv), or use another Python",
             )

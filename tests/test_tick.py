@@ -221,6 +221,8 @@ def test_a_tick_that_is_ended_goes_on_the_next_time(
     assert done.returncode == 0, done.stderr
     assert installation.trained() == [head]
     assert not (installation.cache / "lock").exists()
+    assert not Path(f"/proc/{mark.read_text().strip()}").exists(), "also what kill -9 left is ended"
+    assert [path.name for path in (installation.data / "runs").iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_result_that_nobody_lived_to_note_is_taken_up(repository: Repository, installation: Installation) -> None:

@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.verb(options, settings))
     except RecipeError as error:
         return _told(error, 1)
+    except KeyboardInterrupt:
+        print("deepspeech-train: stopped before training or after it; nothing was written.", file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:

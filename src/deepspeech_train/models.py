@@ -6,7 +6,7 @@ that gives the characters and the blank. As in the paper, the network takes ever
 
 The first layer, dense on a window of frames, is a convolution over time and is written as one. Keras runs the
 LSTM with cuDNN where there is a GPU; on two CPU cores it was as fast as a fused kernel (BlockLSTM), as one
-loop for both directions, and as that loop under XLA (0.6 to 1.7 times their time, by size).
+loop for both directions, and as that loop under XLA (0.6 to 1.6 times their time, by size).
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ from .errors import RecipeError
 PREFIX = "ds_"
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
+#: What every importer is told by other settings or by its caller.
+_NOT_OPTIONS = ("name", "folder", "progress")
 
 
 def _cache_folder() -> Path:
@@ -73,8 +75,8 @@ class Settings:
     limit_dev: int = _setting(0, "validate on so many utterances at most (0: all)", low=0)
     limit_test: int = _setting(0, "test on so many utterances at most (0: all)", low=0)
     sample_rate: int = _setting(16000, "audio is resampled to this, in Hz", low=4000, high=192000)
-    window_length: float = _setting(0.025, "length of a window of features, in seconds", above=0, high=0.2)
-    window_step: float = _setting(0.02, "from one window to the next, in seconds", above=0, high=0.2)
+    window_length: float = _setting(0.025, "length of a window of features, in seconds", low=0.001, high=0.2)
+    window_step: float = _setting(0.02, "from one window to the next, in seconds", low=0.001, high=0.2)
     normalise_features: bool = _setting(True, "bring every utterance's features to mean 0 and variance 1")
 
     # Network
@@ -169,9 +171,9 @@ class Settings:
         options: dict[str, int | float | str] = {}
         for part in filter(None, (part.strip() for part in self.corpus_options.split(","))):
             name, equals, value = part.partition("=")
-            if not equals or not name.strip().isidentifier():
+            if not equals or not name.strip().isidentifier() or name.strip() in _NOT_OPTIONS:
                 raise RecipeError(
-                    f"corpus_options = {self.corpus_options!r}: {part!r} is not name=value.",
+                    f"corpus_options = {self.corpus_options!r}: {part!r} is not an option written as name=value.",
                     "Write options as in split=speaker,test_speaker=theo.",
                 )
             options[name.strip()] = _number_or_text(value.strip())
@@ -214,7 +216,7 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     kind = str(field.type)
     try:
         value = _converted(kind, value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise RecipeError(
             f"{field.name} = {value!r} is not {_KINDS[kind]}.",
             f"{field.name}: {field.metadata['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",

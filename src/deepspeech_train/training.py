@@ -101,7 +101,7 @@ class _Trainer:
         if self.settings.restore_checkpoint:
             self.restore()
         learning = self.folders.result / "learning.jsonl"
-        _write_curve(learning, self.progress.curve)
+        _write_lines(learning, self.progress.curve, "w")
         with _StopSignals() as signals, self.watch:
             while self.progress.epoch < self.settings.epochs:
                 self.train_epoch(signals)
@@ -199,8 +199,7 @@ class _Trainer:
             self.save(checkpoints.BEST)
         if settings.checkpoint_step and _due(epoch, settings.checkpoint_step, settings):
             self.save(checkpoints.LAST)
-        with learning.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(line)) + "\n")
+        _write_lines(learning, [line], "a")
         self.watch.epoch(line, self.model)
         if epoch == settings.epochs or (settings.display_step and epoch % settings.display_step == 0):
             print(_told(line), flush=True)
@@ -288,9 +287,16 @@ def _better(line: Epoch, curve: Sequence[Epoch], best_epoch: int | None) -> bool
     return not best or rank(line) < rank(best[0])
 
 
-def _write_curve(path: Path, curve: Sequence[Epoch]) -> None:
-    """Starts ``learning.jsonl`` with the epochs that a restored run has behind it."""
-    path.write_text("".join(json.dumps(asdict(line)) + "\n" for line in curve), encoding="utf-8")
+def _write_lines(path: Path, lines: Sequence[Epoch], mode: str) -> None:
+    """Lines of ``learning.jsonl``: at the start those that a restored run has behind it, then one an epoch."""
+    try:
+        with path.open(mode, encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(line)) + "\n" for line in lines)
+    except OSError as error:
+        raise RecipeError(
+            f"{path} could not be written: {error.strerror or error}.",
+            "Free space, or name another folder with ds_result_dir.",
+        ) from error
 
 
 def _rounded(value: float | None) -> float | None:

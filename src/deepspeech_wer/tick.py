@@ -6,6 +6,7 @@ the result, merge all results into the site, publish it, and only then move ``la
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,7 @@ def tick(settings: Settings, log: Log) -> int:
     page.require_website(settings)
     journal = open_journal(settings)
     with lock.held(settings.cache / "lock", "deepspeech-wer run"):
-        note_unseen_results(settings, journal)
+        pick_up(settings, journal)
         head = find_head(url, settings.tracked_ref())
         forced = settings.automation_force_sha
         if head.sha == journal.last_sha1() and not forced and not journal.unpublished():
@@ -171,12 +172,20 @@ def note_result(journal: Journal, folder: Path) -> RunRecord:
     return record
 
 
-def note_unseen_results(settings: Settings, journal: Journal) -> None:
-    """Note the results that a job made whole while nobody lived to note them."""
+def pick_up(settings: Settings, journal: Journal) -> None:
+    """Deal with what a tick that was killed has left of a run: its processes, its half result, or its whole one."""
     for entry in journal.entries().values():
+        if entry.state is not State.RUNNING:
+            continue
+        from deepspeech_wer.job import processes
+        from deepspeech_wer.job.spec import partial_folder
+
+        processes.end_run(entry.run)
         folder = settings.dataroot / "runs" / entry.run
-        if entry.state is State.RUNNING and folder.is_dir():
+        if folder.is_dir():
             note_result(journal, folder)
+        else:
+            shutil.rmtree(partial_folder(folder), ignore_errors=True)
 
 
 def show(settings: Settings, journal: Journal, log: Log) -> bool:

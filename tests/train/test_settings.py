@@ -43,6 +43,8 @@ def test_text_from_the_environment_becomes_the_settings_type(name: str, text: st
         ("epochs", "2.5", "a whole number"),
         ("epochs", "0", "at least 1"),
         ("epochs", True, "a whole number"),
+        ("epochs", 10**400, "a whole number"),
+        ("window_step", "1e-6", "at least 0.001"),
         ("learning_rate", "nan", "a finite number"),
         ("learning_rate", "0", "more than 0"),
         ("dropout_rate", "1", "less than 1"),
@@ -80,8 +82,9 @@ def test_assignments_override_the_environment_and_a_typo_gets_a_suggestion() -> 
 def test_importer_options_are_taken_apart_with_numbers_as_numbers() -> None:
     options = Settings.from_namespace({"corpus_options": "split=speaker, train_utterances=40"}, {})
     assert options.importer_options == {"split": "speaker", "train_utterances": 40}
-    with pytest.raises(RecipeError, match="'speaker' is not name=value"):
-        _ = Settings.from_namespace({"corpus_options": "speaker"}, {}).importer_options
+    for wrong in ("speaker", "=3", "folder=/tmp"):
+        with pytest.raises(RecipeError, match=f"'{wrong}' is not an option"):
+            _ = Settings.from_namespace({"corpus_options": wrong}, {}).importer_options
 
 
 def test_restoring_needs_to_be_told_from_where() -> None:

@@ -56,7 +56,7 @@ class JobSpec:
     @property
     def partial(self) -> Path:
         """Where the result folder grows, beside its final place."""
-        return self.result.with_name(f".{self.result.name}.partial")
+        return partial_folder(self.result)
 
     def to_json(self) -> str:
         """The specification as JSON text."""
@@ -75,6 +75,11 @@ class JobSpec:
         for name in ("checkout", "result", "checkpoint_dir"):
             value[name] = Path(value[name])
         return cls(**value)
+
+
+def partial_folder(result: Path) -> Path:
+    """Where the result folder ``result`` grows until one rename makes it whole."""
+    return result.with_name(f".{result.name}.partial")
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,13 @@ def find_in_checkout(checkout: Path, name: str, setting: str) -> Path | None:
     Raises LandingFailed where the name leads out of the checkout, by ``..``, by being absolute, or by a symbolic link.
     """
     path = checkout / name
+    is_inside = False
     try:
         is_inside = not Path(name).is_absolute() and path.resolve().is_relative_to(checkout.resolve())
-    except (OSError, RuntimeError):  # a circle of symbolic links
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except (OSError, RuntimeError):  # a circle of symbolic links: resolve() tells up to Python 3.12, stat() always
         is_inside = False
     if not is_inside:
         raise LandingFailed(
