@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecipeError as error:
         return _told(error, 1)
     except KeyboardInterrupt:
-        print("deepspeech-train: stopped before training or after it; nothing was written.", file=sys.stderr)
+        print("deepspeech-train: stopped; no hyper.json was written.", file=sys.stderr)
         return 1
 
 

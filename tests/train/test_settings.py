@@ -44,7 +44,7 @@ def test_text_from_the_environment_becomes_the_settings_type(name: str, text: st
         ("epochs", "0", "at least 1"),
         ("epochs", True, "a whole number"),
         ("epochs", 10**400, "a whole number"),
-        ("window_step", "1e-6", "at least 0.001"),
+        ("window_step", "0.0001", "at least 0.001"),
         ("learning_rate", "nan", "a finite number"),
         ("learning_rate", "0", "more than 0"),
         ("dropout_rate", "1", "less than 1"),
