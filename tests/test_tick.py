@@ -77,6 +77,18 @@ def test_a_failed_landing_is_recorded_and_the_next_goes_on(repository: Repositor
     assert installation.run("run").returncode == 0, "a failed landing is passed, not tried for ever"
 
 
+def test_a_job_that_meddles_with_our_files_fails_nobody_but_itself(
+    repository: Repository, installation: Installation
+) -> None:
+    script = '#!/bin/sh\ncd "$ds_result_dir"\necho {} > job.json\nrm -f status.json\nmkdir -p status.json/x\n'
+    meddler = repository.land("Meddle", {"bin/run-wer-automation.sh": script})
+    installation.run("run")
+    good = repository.train("Good", 0.5)
+    assert installation.run("run").returncode == 0
+    assert installation.trained() == [good]
+    assert meddler[:7] in (installation.data / "www" / "index.html").read_text()
+
+
 def test_neither_script_nor_notebook(repository: Repository, installation: Installation) -> None:
     head = repository.land("Only prose", {"README.md": "Hello"})
     done = installation.run("run")

@@ -59,9 +59,11 @@ def test_the_card_says_what_a_point_is(page: Page) -> None:
         "Words\n2\u202f400",
         "Duration\n1 min 12 s",
         "learning_rate: 0.02 → 0.001",
+        "data_set",
         "for its commit",
     ):
         assert told in card
+    assert card.count("learning_rate") == 1, "a parameter that changed is not told twice"
     assert "35.2 %" in page.hover(*page.point("Test, earlier runs", 0))
     assert "Failed: its notebook stopped in cell 3: NameError" in page.hover(*page.point("Failed", 0))
 

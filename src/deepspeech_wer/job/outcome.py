@@ -80,14 +80,16 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
 def finish(spec: JobSpec, status: Status) -> None:
     """Write the final status and make the result folder whole: everything on the disk, then one rename.
 
-    The partial folder is made again where the job removed it. Raises OSError where the disk does not take it.
+    What is ours in it is written again, whatever the job made of it, and the folder too where the job removed it.
+    Raises OSError where the disk does not take it.
     """
     partial = spec.partial
     partial.mkdir(parents=True, exist_ok=True)
-    if not (partial / "job.json").exists():
-        write_atomically(partial / "job.json", spec.to_json())
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
-    write_atomically(partial / "status.json", status.to_json())
+    for name, text in (("job.json", spec.to_json()), ("status.json", status.to_json())):
+        if (partial / name).is_dir() and not (partial / name).is_symlink():
+            shutil.rmtree(partial / name)
+        write_atomically(partial / name, text)
     for folder, _, names in os.walk(partial):
         for name in names:
             path = Path(folder, name)

@@ -4,8 +4,9 @@
 /** A card inside `place`, which is positioned. show(run, x, y) puts it near that pixel of `place`, hide() away;
  * follows(canvas) ties it to the points of the plotly chart in `canvas`, whose customdata are indexes of runs. */
 window.wer.card = function (place) {
-  const { runs, figure, percent, count, duration, isWeb, follow } = window.wer;
+  const { runs, varied, valueOf, figure, percent, count, duration, shorten, isWeb, follow } = window.wer;
   const MOST_CHANGES = 8;
+  const MOST_PARAMETERS = 10;
   const card = add(place, "div", "card");
   const ring = add(place, "div", "ring");
   card.setAttribute("role", "status");
@@ -57,6 +58,16 @@ window.wer.card = function (place) {
     return after ? `${name}: new, ${after}` : `${name}: gone`;
   }
 
+  /** Those parameters that did not just change: the ones that vary between runs first. */
+  function parameters(run) {
+    const told = new Set(run.changes.map(([name]) => name));
+    const own = Object.keys(run.hyper.parameters).filter((name) => !told.has(name)).sort();
+    const names = [...own.filter((name) => varied.includes(name)), ...own.filter((name) => !varied.includes(name))];
+    const some = names.slice(0, MOST_PARAMETERS).map((name) => shorten(`${name} ${valueOf(run, name)}`, 40));
+    if (names.length > some.length) some.push(`${names.length - some.length} more`);
+    if (some.length) add(card, "p", "parameters", some.join(" · "));
+  }
+
   function fill(run) {
     card.replaceChildren();
     const head = add(card, "p", "quiet");
@@ -78,6 +89,7 @@ window.wer.card = function (place) {
         add(changes, "p", "quiet", `and ${run.changes.length - MOST_CHANGES} more`);
       }
     }
+    if (run.hyper) parameters(run);
     const where = run.failed && run.log ? "log" : isWeb(run.url) ? "commit" : "row in the table";
     const how = touched ? "Tap again" : "Click or Enter";
     add(card, "p", "follow", `${how} for its ${where}`);

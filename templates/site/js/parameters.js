@@ -2,25 +2,9 @@
 "use strict";
 
 window.wer.parameterChart = function (place, select, note) {
-  const { runs, figure, percent, shorten, forPlotly, colours, layout, config, ceiling, onDoubleClick } = window.wer;
-  const trained = runs.filter((run) => run.hyper);
+  const { trained, varied: names, having, valueOf, figure, percent, shorten } = window.wer;
+  const { forPlotly, colours, layout, config, ceiling, onDoubleClick } = window.wer;
   const TWO_DECADES = 100;
-
-  /** A parameter's value as it is compared and drawn: a number, or text; a data set counts by its name. */
-  function valueOf(run, name) {
-    const value = run.hyper.parameters[name];
-    if (typeof value === "number" || typeof value === "string") return value;
-    if (value && typeof value === "object" && typeof value.name === "string") return value.name;
-    return JSON.stringify(value);
-  }
-
-  function having(name) {
-    return trained.filter((run) => Object.hasOwn(run.hyper.parameters, name));
-  }
-
-  const names = [...new Set(trained.flatMap((run) => Object.keys(run.hyper.parameters)))]
-    .filter((name) => new Set(having(name).map((run) => valueOf(run, name))).size > 1)
-    .sort();
 
   const choice = select.closest("label");
   if (!names.length) {

@@ -7,10 +7,10 @@
 "use strict";
 
 window.wer = (function () {
-  const trained = new Map((window.ALL_THE_DATA || []).map((hyper) => [hyper.run, hyper]));
+  const hypers = new Map((window.ALL_THE_DATA || []).map((hyper) => [hyper.run, hyper]));
 
   const runs = (window.LANDINGS || []).map((landing, index) => {
-    const hyper = landing.state === "trained" ? trained.get(landing.run) : undefined;
+    const hyper = landing.state === "trained" ? hypers.get(landing.run) : undefined;
     return { ...landing, index, failed: landing.state !== "trained", hyper: hyper || null };
   });
 
@@ -19,6 +19,26 @@ window.wer = (function () {
     const value = run.hyper ? run.hyper.results[name] : null;
     return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
   }
+
+  const trained = runs.filter((run) => run.hyper);
+
+  /** A parameter's value as it is compared and drawn: a number, or text; a data set counts by its name. */
+  function valueOf(run, name) {
+    const value = run.hyper.parameters[name];
+    if (typeof value === "number" || typeof value === "string") return value;
+    if (value && typeof value === "object" && typeof value.name === "string") return value.name;
+    return JSON.stringify(value);
+  }
+
+  /** The trained runs that have the parameter `name`. */
+  function having(name) {
+    return trained.filter((run) => Object.hasOwn(run.hyper.parameters, name));
+  }
+
+  /** The names of the parameters that are not the same in all runs. */
+  const varied = [...new Set(trained.flatMap((run) => Object.keys(run.hyper.parameters)))]
+    .filter((name) => new Set(having(name).map((run) => valueOf(run, name))).size > 1)
+    .sort();
 
   const NO_BREAK = "\u00a0";
 
@@ -61,5 +81,5 @@ window.wer = (function () {
     return /^https?:\/\//.test(url || "");
   }
 
-  return { runs, figure, percent, count, duration, shorten, follow, isWeb };
+  return { runs, trained, varied, having, valueOf, figure, percent, count, duration, shorten, follow, isWeb };
 })();
