@@ -174,7 +174,7 @@ def note_result(journal: Journal, folder: Path) -> RunRecord:
 
 def pick_up(settings: Settings, journal: Journal) -> None:
     """Deal with what a tick that was killed has left of a run: its processes, its half result, or its whole one."""
-    for entry in journal.entries().values():
+    for sha, entry in journal.entries().items():
         if entry.state is not State.RUNNING:
             continue
         from deepspeech_wer.job import processes
@@ -186,6 +186,7 @@ def pick_up(settings: Settings, journal: Journal) -> None:
             note_result(journal, folder)
         else:
             shutil.rmtree(partial_folder(folder), ignore_errors=True)
+            journal.note(sha, State.FOUND)
 
 
 def show(settings: Settings, journal: Journal, log: Log) -> bool:
