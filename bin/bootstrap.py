@@ -31,18 +31,19 @@ def main():
     run(python, ["-m", "deepspeech_wer", "run", *sys.argv[1:]])
 
 
-def virtual_environment(folder, packages, stamp):
+def virtual_environment(folder, packages, stamp, *others):
     """The Python of the virtual environment in ``folder``, with ``packages`` in it.
 
-    ``stamp`` says what the environment was made of: one that bears the same stamp is taken as it is. A second process
-    that comes at the same time waits. The stamp is written last, so an installation that was cut off is begun again.
+    ``stamp`` says what the environment was made of: one that bears the same stamp, or one of ``others``, is taken as it
+    is. A second process that comes at the same time waits. The stamp is written last, so an installation that was cut
+    off is begun again.
     """
     python, mark = folder / "bin" / "python", folder / "deepspeech-wer.stamp"
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = os.open(folder.parent, os.O_RDONLY)  # a folder can be locked, too, and so nothing is left beside it
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if mark.exists() and mark.read_text() == stamp and python.exists():
+        if mark.exists() and mark.read_text() in (stamp, *others) and python.exists():
             return python
         mark.unlink(missing_ok=True)
         if subprocess.call([python, "-c", "import pip"], stderr=subprocess.DEVNULL) if python.exists() else True:

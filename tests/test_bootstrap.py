@@ -63,6 +63,21 @@ def test_what_cannot_be_installed_is_told_and_tried_again(tmp_path: Path, packag
     assert pipe(tmp_path, ds_package=str(package)).returncode == 0
 
 
+def test_an_environment_with_another_stamp_that_is_as_good_is_taken(tmp_path: Path) -> None:
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    (tmp_path / "venv" / "deepspeech-wer.stamp").write_text("tests")
+    code = f"""import sys; sys.path.insert(0, {str(SCRIPT.parent)!r}); sys.dont_write_bytecode = True
+import bootstrap, pathlib
+bootstrap.call = lambda *more: sys.exit("installs")
+folder = pathlib.Path({str(tmp_path / "venv")!r})
+print(bootstrap.virtual_environment(folder, [], "demo", "tests"))
+bootstrap.virtual_environment(folder, [], "demo")"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == f"{tmp_path / 'venv' / 'bin' / 'python'}\n"
+    assert done.stderr.endswith("installs\n")
+
+
 def test_it_parses_on_an_old_python_so_that_it_can_say_so() -> None:
     import ast
 
