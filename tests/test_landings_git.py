@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,76 @@ def test_an_unrelated_history_goes_on_from_the_head(repository: Repository, tmp_
     assert "no history in common" in result.remark
 
 
+def test_without_last_sha1_the_newest_in_the_journal_counts(repository: Repository, tmp_path: Path) -> None:
+    known = repository.land("One")
+    new = [repository.land("Two"), repository.land("Three")]
+    mirror = mirror_of(repository, tmp_path)
+    head = find_head(mirror.url, "HEAD")
+    mirror.fetch(head)
+    for last in (None, "f" * 40):
+        result = mirror.landings(head, last, {known, "e" * 40})
+        assert [landing.sha for landing in result.landings] == new
+        assert known[:7] in result.remark
+    result = mirror.landings(head, None, {"e" * 40})
+    assert [landing.sha for landing in result.landings] == new[-1:]
+    assert result.remark == "no last_sha1: only the head"
+
+
+@pytest.mark.parametrize(
+    ("author", "message"),
+    [("Eve\x1fX", "a\x1eb"), ("Eve", "a\x1f\x1e\x1f"), ("E\x1b[31mve", "\x1b]0;owned\x07"), ("Eve", "")],
+)
+def test_any_text_that_a_commit_can_hold(repository: Repository, tmp_path: Path, author: str, message: str) -> None:
+    first = repository.git("rev-parse", "HEAD")
+    (tmp_path / "message").write_text(message)
+    repository.git(
+        "commit", "--quiet", "--allow-empty", "--allow-empty-message", "-F", str(tmp_path / "message"), author=author
+    )
+    last = repository.land("Another")
+    result = found(repository, tmp_path, first)
+    assert [landing.author for landing in result.landings] == [author, "Ada Park"]
+    assert [landing.subject for landing in result.landings] == [message, "Merge: Another"]
+    assert result.landings[1].sha == last
+
+
+@pytest.mark.parametrize(
+    "date", ["9999999999999999 +0000", "-5 +0000", "1700000000 +9999", "garbage", "99999999999999999999999 +0000"]
+)
+def test_any_date_that_a_commit_can_hold(repository: Repository, tmp_path: Path, date: str) -> None:
+    tree, parent = repository.git("rev-parse", "HEAD^{tree}"), repository.git("rev-parse", "HEAD")
+    who = f"Eve <e@example.org> {date}"
+    (tmp_path / "commit").write_text(f"tree {tree}\nparent {parent}\nauthor {who}\ncommitter {who}\n\nOdd\n")
+    sha = repository.git("hash-object", "-t", "commit", "-w", "--literally", str(tmp_path / "commit"))
+    repository.git("update-ref", "refs/heads/main", sha)
+    (landing,) = found(repository, tmp_path, parent).landings
+    assert landing.sha == sha
+    assert landing.subject == "Odd"
+    assert datetime.fromisoformat(landing.date).tzinfo is not None
+
+
+def test_a_shallow_repository_is_told_and_can_be_mended(repository: Repository, tmp_path: Path) -> None:
+    repository.land("One")
+    repository.land("Two")
+    shallow = tmp_path / "shallow"
+    repository.git("clone", "--quiet", "--depth", "2", f"file://{repository.path}", str(shallow))
+    try:
+        result = found(Repository(shallow), tmp_path, None)
+    except RepositoryError as error:
+        assert "unshallow" in error.hint
+        Repository(shallow).git("fetch", "--quiet", "--unshallow")
+        result = found(Repository(shallow), tmp_path, None)
+    assert [landing.subject for landing in result.landings] == ["Merge: Two"]
+
+
 def test_a_branch_and_a_tag_by_name(repository: Repository, tmp_path: Path) -> None:
     repository.git("checkout", "--quiet", "-b", "release/1")
     sha = repository.commit("On the release")
     repository.git("tag", "-a", "v1", "-m", "one")
     repository.git("checkout", "--quiet", "main")
     assert find_head(str(repository.path), "release/1").branch == "release/1"
-    for ref in ("release/1", "refs/heads/release/1", "v1"):
+    repository.git("tag", "light")
+    repository.git("tag", "light", "-f", "release/1")
+    for ref in ("release/1", "refs/heads/release/1", "v1", "refs/tags/v1", "light"):
         assert find_head(str(repository.path), ref).sha == sha
         assert found(repository, tmp_path, None, ref).landings[0].sha == sha
     assert find_head(str(repository.path), "HEAD").branch == "main"
@@ -126,11 +190,15 @@ def test_no_such_branch_and_no_commit_yet(repository: Repository, tmp_path: Path
         find_head(str(empty.path), "HEAD")
 
 
-def test_a_password_in_an_address_is_never_shown() -> None:
+def test_a_password_in_an_address_is_used_and_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     url = "https://ada:s3cret@127.0.0.1:1/x.git"
     assert public(url) == "https://127.0.0.1:1/x.git"
+    seen = []
+    real = subprocess.run
+    monkeypatch.setattr(subprocess, "run", lambda command, **more: seen.append(command) or real(command, **more))
     with pytest.raises(RepositoryError) as caught:
         find_head(url, "HEAD")
+    assert "s3cret" not in str(seen), "a list of processes shows the command"
     assert "s3cret" not in caught.value.message + caught.value.hint
 
 

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import base64
+import functools
+import http.server
 import json
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -87,6 +91,73 @@ def test_a_job_that_meddles_with_our_files_fails_nobody_but_itself(
     assert installation.run("run").returncode == 0
     assert installation.trained() == [good]
     assert meddler[:7] in (installation.data / "www" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "meddling",
+    [
+        'rm -rf "$ds_result_dir"; touch "$ds_result_dir"',
+        'rm -rf "$ds_result_dir"; ln -s {outside} "$ds_result_dir"; echo {hyper} > {outside}/hyper.json',
+        'rm -rf "$ds_result_dir"',
+        'mkdir "$ds_result_dir/hyper.json"',
+        'mkdir "$ds_result_dir/hyper.json.invalid"; echo NaN > "$ds_result_dir/hyper.json"',
+    ],
+)
+def test_a_job_that_replaces_its_result_folder_fails_and_leads_nothing_elsewhere(
+    repository: Repository, installation: Installation, tmp_path: Path, meddling: str
+) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    hyper = '\'{"context": {}, "parameters": {}, "results": {"test_wer": 0.1}}\''
+    line = meddling.replace("{outside}", str(outside)).replace("{hyper}", hyper)
+    meddler = repository.land("Meddle", {"bin/run-wer-automation.sh": f"#!/bin/sh\n{line}\n"})
+    good = repository.train("Good", 0.5)
+    done = installation.run("run", "--sha", f"{meddler},{good}")
+    assert done.returncode == 70, done.stderr
+    assert "exit code 1" not in done.stderr
+    assert installation.trained() == [good]
+    assert {path.name for path in outside.iterdir()} <= {"hyper.json"}
+    assert not any(path.is_symlink() for path in (installation.data / "runs").iterdir())
+
+
+class Private(http.server.SimpleHTTPRequestHandler):
+    """Files for those who know the password."""
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization") == "Basic " + base64.b64encode(b"ada:s3cret").decode():
+            super().do_GET()
+            return
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", "Basic")
+        self.end_headers()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_password_in_the_address_opens_the_repository_and_is_nowhere_to_be_found(
+    repository: Repository, installation: Installation
+) -> None:
+    look = "#!/bin/sh\nenv\ncat .git/config\nps -ef\n"
+    script = repository.path / "bin" / "run-wer-automation.sh"
+    repository.train("Good", 0.5)
+    repository.land("Look around", {"bin/run-wer-automation.sh": look + script.read_text()[len("#!/bin/sh\n") :]})
+    repository.git("update-server-info")
+    handler = functools.partial(Private, directory=str(repository.path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_address[1]}/.git"
+        installation.variables["ds_repository"] = f"http://{address}"
+        assert installation.run("run").returncode == 70, "without the password it is closed"
+        installation.variables["ds_repository"] = f"http://ada:s3cret@{address}"
+        done = installation.run("run")
+        server.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert f"http://{address}" in "".join(path.read_text() for path in (installation.data / "runs").glob("*/log.txt"))
+    assert "s3cret" not in done.stdout + done.stderr
+    for path in installation.home.rglob("*"):
+        if path.is_file():
+            assert b"s3cret" not in path.read_bytes(), path
 
 
 def test_neither_script_nor_notebook(repository: Repository, installation: Installation) -> None:
@@ -235,6 +306,37 @@ def test_a_tick_that_is_ended_goes_on_the_next_time(
     assert not (installation.cache / "lock").exists()
     assert not Path(f"/proc/{mark.read_text().strip()}").exists(), "also what kill -9 left is ended"
     assert [path.name for path in (installation.data / "runs").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_lost_last_sha1_loses_no_landing(repository: Repository, installation: Installation) -> None:
+    first = repository.train("One", 0.5)
+    installation.run("run")
+    (installation.cache / "last_sha1").unlink()
+    second, third = repository.train("Two", 0.4), repository.train("Three", 0.3)
+    done = installation.run("run")
+    assert done.returncode == 0
+    assert installation.trained() == [first, second, third]
+    assert f"going on from {first[:7]}" in done.stderr
+
+
+def test_a_head_that_is_on_no_branch(repository: Repository, installation: Installation) -> None:
+    head = repository.train("Good", 0.5)
+    repository.git("checkout", "--quiet", "--detach")
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert installation.trained() == [head]
+
+
+def test_the_users_own_git_settings_change_nothing(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[clone]\n\tdefaultRemoteName = upstream\n[safe]\n\tbareRepository = explicit\n")
+    installation.variables["GIT_CONFIG_GLOBAL"] = str(settings)
+    head = repository.train("Good", 0.5)
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert installation.trained() == [head]
 
 
 def test_a_result_that_nobody_lived_to_note_is_taken_up(repository: Repository, installation: Installation) -> None:

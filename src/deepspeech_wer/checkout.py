@@ -17,8 +17,9 @@ from deepspeech_wer.landings.git import Mirror, environment, public
 def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> Iterator[None]:
     """``folder`` with the files of ``landing``, submodules included, gone after the block.
 
-    The clone borrows its objects from the mirror; its ``origin`` is the repository itself, without a password. Raises
-    LandingFailed where git cannot check the commit out.
+    ``branch`` is what the work tree is on; ``HEAD`` or a full ref leave it on none. The clone borrows its objects from
+    the mirror; its ``origin`` is the repository itself, without a password. Raises LandingFailed where git cannot check
+    the commit out.
     """
     import git
 
@@ -26,10 +27,13 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> 
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         try:
-            clone = git.Repo.clone_from(str(mirror.folder), str(folder), shared=True, no_checkout=True, quiet=True)
-            clone.git.update_environment(**environment())
+            clone = git.Repo.clone_from(
+                str(mirror.folder), str(folder), origin="origin", shared=True, no_checkout=True, quiet=True
+            )
+            clone.git.update_environment(**environment(mirror.url))
             clone.git.remote("set-url", "origin", public(mirror.url))
-            clone.git.checkout("--quiet", "--force", "-B", branch, landing.sha)
+            on_branch = ("--detach",) if branch == "HEAD" or branch.startswith("refs/") else ("-B", branch)
+            clone.git.checkout("--quiet", "--force", *on_branch, landing.sha)
             if (folder / ".gitmodules").is_file():
                 clone.git.submodule("update", "--init", "--recursive", "--quiet")
         except git.GitCommandError as error:
@@ -43,8 +47,11 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> 
 
 
 def wipe(folder: Path) -> None:
-    """Remove ``folder`` and all that a job left in it, also below folders that the job made read-only."""
-    if folder.is_symlink():
+    """Remove ``folder`` and all that a job left in it, also below folders that the job made read-only.
+
+    What is a link or a file in its place is removed as such.
+    """
+    if folder.is_symlink() or folder.is_file():
         folder.unlink()
         return
     for parent, names, _ in os.walk(folder):

@@ -86,7 +86,7 @@ def _setting(
 class Settings:
     """Every setting of the tracker; the variable of ``name`` is ``ds_name``."""
 
-    repository: str = _setting("", _repository, "git URL or path of the tracked repository")
+    repository: str = _setting("", _repository, "git URL or path of the tracked repository", secret=True)
     ref: str = _setting("", _text, "branch or ref to track", default_text="the remote's HEAD")
     github_account: str = _setting("", _text, "with ds_github_project, instead of ds_repository: a GitHub account")
     github_project: str = _setting("", _text, "with ds_github_account, instead of ds_repository: its project")
@@ -112,7 +112,7 @@ class Settings:
         "", _commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
     )
     website_server_fqdn: str = _setting("", _text, "SFTP server that the site is published to")
-    website_server_port: int = _setting(22, _port, "its port")
+    website_server_port: int = _setting(22, _port, "the SSH port of that server")
     website_server_root: str = _setting("", _text, "the site's folder on the server")
     website_username: str = _setting("", _text, "login on the server", secret=True)
     website_privkey: Path | None = _setting(None, _path, "private key file", default_text="ssh-agent", secret=True)
@@ -175,14 +175,9 @@ class Settings:
         return {name: value for name, value in wanted.items() if not os.environ.get(name)}
 
     def withheld(self) -> tuple[str, ...]:
-        """The variables that a job does not get to see."""
-        return (
-            *(f"ds_{item.name}" for item in fields(self) if item.metadata.get("secret")),
-            "ds_website_server_fqdn",
-            "ds_website_server_port",
-            "ds_website_server_root",
-            "SSH_AUTH_SOCK",
-        )
+        """The variables that a job does not get to see: the website's, and the address, which may hold a password."""
+        website = (f"ds_{item.name}" for item in fields(self) if item.name.startswith("website_"))
+        return (*website, "ds_repository", "SSH_AUTH_SOCK")
 
 
 def _xdg(kind: str) -> Path:
@@ -247,8 +242,12 @@ def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, 
         if must_exist:
             raise SettingsError(f"there is no settings file {path}", "name another with --config") from error
         return {}, {}, {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"the settings file {path} cannot be read: {error}", "check its permissions") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the settings file {path} is not UTF-8 text: {error}", "save it as UTF-8") from error
+    except OSError as error:
+        raise SettingsError(
+            f"the settings file {path} cannot be read: {error.strerror}", "see that it is a file that you may read"
+        ) from error
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings file {path} is not valid TOML: {error}", "mend that line") from error
     tables = {name: content.pop(name, {}) for name in ("job", "parameters")}
@@ -279,7 +278,7 @@ def _as_text(value: Any) -> str:
 def _suggestion(name: str) -> str:
     from difflib import get_close_matches
 
-    near = get_close_matches(name, names(), n=1)
+    near = get_close_matches(name, names(), n=1, cutoff=0.8)
     meant = f"did you mean {near[0]}? " if near else ""
     return f"{meant}a variable for the training itself goes into the [job] table; the README lists all settings"
 

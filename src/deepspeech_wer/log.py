@@ -55,8 +55,9 @@ class Log:
         self.is_terminal = sys.stderr.isatty()
 
     def step(self, text: str) -> None:
-        """Tell one step."""
-        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {text}"
+        """Tell one step. What a terminal would obey, such as an escape in a commit's subject, is shown as its code."""
+        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {shown}"
         if self.is_terminal and "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
         else:

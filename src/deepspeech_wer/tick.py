@@ -6,7 +6,6 @@ the result, merge all results into the site, publish it, and only then move ``la
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -93,9 +92,10 @@ def open_journal(settings: Settings) -> Journal:
 def find_landings(settings: Settings, journal: Journal, mirror: Mirror, head: Head) -> Found:
     """The landings to deal with, oldest first: the forced ones, else what is new and not settled."""
     if settings.automation_force_sha:
-        return Found(tuple(mirror.landing(name) for name in settings.automation_force_sha))
-    found = mirror.landings(head, journal.last_sha1())
+        named = {landing.sha: landing for landing in map(mirror.landing, settings.automation_force_sha)}
+        return Found(tuple(named.values()))
     done = {sha for sha, entry in journal.entries().items() if entry.state is State.PUBLISHED}
+    found = mirror.landings(head, journal.last_sha1(), done)
     new = tuple(landing for landing in found.landings if landing.sha not in done)
     return Found(new, found.remark)
 
@@ -177,6 +177,7 @@ def pick_up(settings: Settings, journal: Journal) -> None:
     for sha, entry in journal.entries().items():
         if entry.state is not State.RUNNING:
             continue
+        from deepspeech_wer.checkout import wipe
         from deepspeech_wer.job import processes
         from deepspeech_wer.job.spec import partial_folder
 
@@ -185,7 +186,7 @@ def pick_up(settings: Settings, journal: Journal) -> None:
         if folder.is_dir():
             note_result(journal, folder)
         else:
-            shutil.rmtree(partial_folder(folder), ignore_errors=True)
+            wipe(partial_folder(folder))
             journal.note(sha, State.FOUND)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer.checkout import wipe
 from deepspeech_wer.engines import Progress
 from deepspeech_wer.errors import TrackerError
 from deepspeech_wer.files import write_atomically
@@ -62,8 +62,7 @@ class LocalEngine:
 
 
 def _make_partial(spec: JobSpec) -> None:
-    if spec.partial.exists():
-        shutil.rmtree(spec.partial)
+    wipe(spec.partial)
     spec.partial.mkdir(parents=True)
     spec.checkpoint_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(spec.partial / "job.json", spec.to_json())

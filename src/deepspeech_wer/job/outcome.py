@@ -47,6 +47,11 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
     Raises LandingFailed where the job left none, or one that is invalid or of another commit, and OSError where the
     result folder cannot be written.
     """
+    if not _is_whole(spec.partial):
+        raise LandingFailed(
+            f"the job replaced its own result folder {spec.partial}",
+            "let it write into the folder, and leave that in place",
+        )
     source = _find(spec, logs, before)
     target = spec.partial / HYPER
     try:
@@ -84,11 +89,12 @@ def finish(spec: JobSpec, status: Status) -> None:
     Raises OSError where the disk does not take it.
     """
     partial = spec.partial
-    partial.mkdir(parents=True, exist_ok=True)
+    if not _is_whole(partial):
+        partial.unlink(missing_ok=True)
+        partial.mkdir(parents=True)
     shutil.rmtree(partial / SCRATCH, ignore_errors=True)
     for name, text in (("job.json", spec.to_json()), ("status.json", status.to_json())):
-        if (partial / name).is_dir() and not (partial / name).is_symlink():
-            shutil.rmtree(partial / name)
+        _clear(partial / name)
         write_atomically(partial / name, text)
     for folder, _, names in os.walk(partial):
         for name in names:
@@ -115,6 +121,8 @@ def _find(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> Path:
     own = spec.partial / HYPER
     if own.is_file():
         return own
+    if own.is_dir():
+        raise LandingFailed(f"the job left a folder {HYPER} where a file is expected", "look at what writes it")
     stale = []
     for path in _candidates(spec, logs):
         if path in _fresh(path.parent, before):
@@ -151,8 +159,20 @@ def _marks(folder: Path) -> dict[Path, Mark]:
 
 
 def _set_aside(spec: JobSpec, text: bytes) -> None:
+    _clear(spec.partial / INVALID)
     write_atomically(spec.partial / INVALID, text)
     (spec.partial / HYPER).unlink(missing_ok=True)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether ``folder`` is still a folder, and not a link to another."""
+    return folder.is_dir() and not folder.is_symlink()
+
+
+def _clear(path: Path) -> None:
+    """Take a folder out of the way of the file ``path``."""
+    if _is_whole(path):
+        shutil.rmtree(path)
 
 
 def _flush(path: Path) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +24,9 @@ from deepspeech_wer.landings import Landing
 if TYPE_CHECKING:
     import git
 
-_FORMAT = "%H%x1f%P%x1f%an%x1f%cI%x1f%s%x1e"
+#: The fields of a landing, subject last. A commit can hold any character but NUL, so NUL parts them.
+_FIELDS = ("%H", "%P", "%an", "%ct", "%s")
+_FORMAT = "".join(f"{field}%x00" for field in _FIELDS)
 _KEPT = "refs/deepspeech-wer/head"
 _SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -44,16 +48,29 @@ class Found:
     remark: str = ""
 
 
-def environment() -> dict[str, str]:
-    """The environment for git: nothing may ask a question or wait for ever, for nobody is there."""
+def environment(url: str = "") -> dict[str, str]:
+    """The environment for git: nothing may ask a question or wait for ever, for nobody is there.
+
+    The user name and the password in ``url`` go this way, too, so that no list of processes shows them: git is called
+    with the address that :func:`public` gives, and is told here what to put in its place.
+    """
     quiet = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15",
         "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
         "GIT_HTTP_LOW_SPEED_TIME": "60",
-        "LC_ALL": "C.UTF-8",
     }
-    return {name: value for name, value in quiet.items() if name == "LC_ALL" or name not in os.environ}
+    settings = [("safe.bareRepository", "all")]  # the mirror is one, and the user may have forbidden all but named ones
+    if public(url) != url:
+        host = urlsplit(public(url))._replace(path="/", query="", fragment="")
+        with_password = urlunsplit(host._replace(netloc=urlsplit(url).netloc))
+        settings.append((f"url.{with_password}.insteadOf", urlunsplit(host)))
+    first = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    chosen = {name: value for name, value in quiet.items() if name not in os.environ}
+    chosen |= {"LC_ALL": "C.UTF-8", "GIT_CONFIG_COUNT": str(first + len(settings))}
+    for number, (name, value) in enumerate(settings, first):
+        chosen |= {f"GIT_CONFIG_KEY_{number}": name, f"GIT_CONFIG_VALUE_{number}": value}
+    return chosen
 
 
 def public(url: str) -> str:
@@ -70,10 +87,10 @@ def find_head(url: str, ref: str) -> Head:
     By a git process and without GitPython, whose import would take longer than the question: this is all that a tick
     does where nothing is new. Raises RepositoryError.
     """
-    command = ["git", "ls-remote", "--symref", "--", url, *_candidates(ref)]
+    command = ["git", "ls-remote", "--symref", "--", public(url), *_candidates(ref)]
     try:
         done = subprocess.run(
-            command, env=os.environ | environment(), stdin=subprocess.DEVNULL, capture_output=True, timeout=300
+            command, env=os.environ | environment(url), stdin=subprocess.DEVNULL, capture_output=True, timeout=300
         )
     except FileNotFoundError as error:
         raise RepositoryError("git is not installed", "install the system package git") from error
@@ -91,7 +108,7 @@ def find_head(url: str, ref: str) -> Head:
     for name in _candidates(ref):
         if name in shas:
             full = target or name
-            return Head(shas.get(f"{name}^{{}}", shas[name]), name, full.removeprefix("refs/heads/"))
+            return Head(shas[name], name.removesuffix("^{}"), full.removeprefix("refs/heads/").removesuffix("^{}"))
     if ref == "HEAD":
         raise RepositoryError(f"{public(url)} has no commit on its default branch yet", "push a first commit")
     raise RepositoryError(f"{public(url)} has no branch {ref}", "set ds_ref to a branch that is there")
@@ -109,26 +126,35 @@ class Mirror:
         """Bring the mirror up to ``head``. Raises RepositoryError."""
         repository = self._open()
         if not self._has(head.sha):
-            self._run(repository, "fetch", "--quiet", "--no-write-fetch-head", "--", self.url, f"+{head.ref}:{_KEPT}")
+            self._run(
+                repository, "fetch", "--quiet", "--no-write-fetch-head", "--", public(self.url), f"+{head.ref}:{_KEPT}"
+            )
         if not self._has(head.sha):  # the branch moved on between the question and the fetch
-            self._run(repository, "fetch", "--quiet", "--no-write-fetch-head", "--", self.url, head.sha)
+            self._run(repository, "fetch", "--quiet", "--no-write-fetch-head", "--", public(self.url), head.sha)
         repository.git.update_ref(_KEPT, head.sha)
 
-    def landings(self, head: Head, last: str | None) -> Found:
-        """What landed after ``last``, up to ``head``, oldest first; only the head where ``last`` is None.
+    def landings(self, head: Head, last: str | None, known: Collection[str] = ()) -> Found:
+        """What landed after ``last``, up to ``head``, oldest first; on a first run only the head.
 
         Where ``last`` is no ancestor of the head, history was rewritten: what came after the point at which the two
-        part is given. Where it is not known at all, only the head is given. Both are told in ``remark``.
+        part is given. Where there is no ``last``, or it is no commit of this repository, what came after the newest of
+        the ``known`` landings is given; only the head, if there is none. All this is told in ``remark``.
         """
         import git
 
         repository = self._open()
-        if last is None:
-            return Found(self._log(repository, "-1", head.sha))
         remark = ""
-        if not self._has(last):
-            remark = f"last_sha1 {last[:7]} is not a commit of {public(self.url)}: going on from the head alone"
-            return Found(self._log(repository, "-1", head.sha), remark)
+        if last is None or not self._has(last):
+            if last or known:
+                what = (
+                    f"{last[:7]}, which last_sha1 holds, is no commit of {public(self.url)}" if last else "no last_sha1"
+                )
+                last = self._newest(repository, head, known)
+                remark = (
+                    f"{what}: going on from {last[:7]}, the newest in the journal" if last else f"{what}: only the head"
+                )
+            if last is None:
+                return Found(self._log(repository, "-1", head.sha), remark)
         try:
             base = repository.git.merge_base(last, head.sha)
         except git.GitCommandError:
@@ -137,6 +163,10 @@ class Mirror:
         if base != last:
             remark = f"the branch was rewritten since last_sha1 {last[:7]}: going on from {base[:7]}, where they part"
         return Found(self._log(repository, f"{base}..{head.sha}"), remark)
+
+    def _newest(self, repository: git.Repo, head: Head, known: Collection[str]) -> str | None:
+        line = repository.git.rev_list("--first-parent", head.sha).split()
+        return next((sha for sha in line if sha in known), None)
 
     def landing(self, name: str) -> Landing:
         """The commit that ``name``, a whole or a shortened SHA, means. Raises SettingsError where there is none."""
@@ -148,7 +178,7 @@ class Mirror:
             raise SettingsError(f"{name!r} is not the SHA of a commit", "give 4 to 40 hexadecimal digits")
         if _SHA.fullmatch(name) and not self._has(name):
             try:
-                repository.git.fetch("--quiet", "--no-write-fetch-head", "--", self.url, name, env=environment())
+                repository.git.fetch("--quiet", "--no-write-fetch-head", "--", public(self.url), name)
             except git.GitCommandError:
                 pass  # told below
         try:
@@ -171,7 +201,7 @@ class Mirror:
                 raise RepositoryError(
                     f"the mirror {self.folder} cannot be made: {error}", "check the folder's owner, and the disk"
                 ) from error
-        repository.git.update_environment(**environment())
+        repository.git.update_environment(**environment(self.url))
         return repository
 
     def _run(self, repository: git.Repo, *arguments: str) -> None:
@@ -184,12 +214,23 @@ class Mirror:
 
     def _has(self, sha: str) -> bool:
         done = subprocess.run(
-            ["git", "-C", str(self.folder), "cat-file", "-e", f"{sha}^{{commit}}"], capture_output=True
+            ["git", "-C", str(self.folder), "cat-file", "-e", f"{sha}^{{commit}}"],
+            env=os.environ | environment(),
+            capture_output=True,
         )
         return done.returncode == 0
 
     def _log(self, repository: git.Repo, *what: str) -> tuple[Landing, ...]:
-        return read_log(repository, what, self._commit_url)
+        import git
+
+        try:
+            return read_log(repository, what, self._commit_url)
+        except git.GitCommandError as error:
+            shutil.rmtree(self.folder, ignore_errors=True)  # the next tick makes it anew
+            raise RepositoryError(
+                f"the history of {public(self.url)} has gaps: {' '.join(str(error.stderr).split())}",
+                "a shallow clone cannot be tracked: name the whole repository, or run `git fetch --unshallow` in it",
+            ) from error
 
 
 def read_log(repository: git.Repo, what: tuple[str, ...], commit_url: str = "") -> tuple[Landing, ...]:
@@ -197,7 +238,8 @@ def read_log(repository: git.Repo, what: tuple[str, ...], commit_url: str = "") 
     text = repository.git.log(
         "--first-parent", "--reverse", "--no-show-signature", f"--format={_FORMAT}", "--encoding=UTF-8", *what, "--"
     )
-    records = [record.strip("\n").split("\x1f", 4) for record in text.split("\x1e") if record.strip("\n")]
+    values = [value.removeprefix("\n") for value in text.split("\0")]
+    records = list(zip(*(values[field :: len(_FIELDS)] for field in range(len(_FIELDS))), strict=False))
     if not records:
         return ()
     first = int(repository.git.rev_list("--first-parent", "--count", records[0][0]))
@@ -206,13 +248,21 @@ def read_log(repository: git.Repo, what: tuple[str, ...], commit_url: str = "") 
             sha=sha,
             parents=tuple(parents.split()),
             author=author,
-            date=datetime.fromisoformat(date).astimezone(UTC).isoformat(),
+            date=_date(date),
             subject=subject,
             position=first + index,
             url=commit_url.replace("{sha}", sha) if commit_url else None,
         )
         for index, (sha, parents, author, date, subject) in enumerate(records)
     )
+
+
+def _date(seconds: str) -> str:
+    """A commit's time; the epoch where the commit gives none that there can be."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC).isoformat()
 
 
 def describe(folder: Path, sha: str | None, commit_url: str = "") -> Landing | None:
@@ -229,8 +279,10 @@ def describe(folder: Path, sha: str | None, commit_url: str = "") -> Landing | N
 
 
 def _candidates(ref: str) -> list[str]:
-    if ref == "HEAD" or ref.startswith("refs/"):
+    if ref == "HEAD" or ref.startswith("refs/heads/"):
         return [ref]
+    if ref.startswith("refs/"):
+        return [f"{ref}^{{}}", ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}^{{}}", f"refs/tags/{ref}"]
 
 
