@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from pathlib import Path
 
@@ -71,6 +72,31 @@ def test_five_landings_and_a_page(tmp_path: Path) -> None:
         again.terminate()
         again.communicate(timeout=30)
     assert len(list((folder / "data" / "deepspeech_wer" / "runs").iterdir())) == 5, "nothing is trained twice"
+
+
+def test_ended_in_the_middle_it_leaves_nothing_running(tmp_path: Path) -> None:
+    if Path(sys.prefix).resolve() != (support.ROOT / ".venv").resolve():
+        pytest.skip("bin/demo uses the checkout's .venv, and these tests run in another environment")
+    process = start(tmp_path / "demo", "--no-serve", home=tmp_path)
+    lock = tmp_path / "demo" / "cache" / "deepspeech_wer" / "lock"
+    while not (lock.exists() and lock.read_text()):
+        assert process.poll() is None
+        time.sleep(0.1)
+    tick = int(lock.read_text().split()[1])
+    time.sleep(2)
+    process.terminate()
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert not Path(f"/proc/{tick}").exists()
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize("arguments", [("--port", "99999"), ("--port", "-1")])
+def test_a_port_that_cannot_be_is_told_before_anything_is_done(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    process = start(tmp_path / "demo", *arguments, home=tmp_path)
+    process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert not (tmp_path / "demo").exists()
 
 
 def test_a_folder_with_somebody_elses_files_is_refused(tmp_path: Path) -> None:

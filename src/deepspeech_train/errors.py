@@ -10,3 +10,7 @@ class RecipeError(Exception):
         super().__init__(f"{message}\n{hint}" if hint else message)
         self.message = message
         self.hint = hint
+
+
+class SettingsError(RecipeError):
+    """A setting that cannot be used, told before anything is trained."""

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from .errors import RecipeError
 
 
@@ -34,9 +36,10 @@ def export(model: Any, folder: Path, remove: bool) -> Path:
         if remove:
             for path in earlier:
                 shutil.rmtree(path)
-    except OSError as error:
+    except (OSError, tf.errors.OpError) as error:  # TensorFlow tells a full disk in its own way
+        reason = error.message if isinstance(error, tf.errors.OpError) else error.strerror or error
         raise RecipeError(
-            f"The model could not be exported to {folder}: {error.strerror or error}.",
-            "Name a folder that can be written with ds_export_dir.",
+            f"The model could not be exported to {folder}: {reason}.",
+            "Free space, or name a folder that can be written with ds_export_dir.",
         ) from error
     return version

@@ -5,6 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,10 +22,10 @@ from . import corpora, exporting, models, results, scoring, training
 from .checkpoints import Progress
 from .data.batches import Example, prepare, split_feasible
 from .data.manifest import Corpus
-from .errors import RecipeError
+from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
 from .scoring import Score
-from .settings import Settings
+from .settings import PREFIX, Settings
 from .training import Folders
 
 T = TypeVar("T")
@@ -50,26 +53,27 @@ class Data:
 
 
 def begin(settings: Settings) -> Run:
-    """Makes the folders, sets every seed, says what it runs on. RecipeError when a folder cannot be made."""
+    """Makes the folders, sets every seed, says what it runs on. SettingsError when a folder that the run will
+    write to cannot be written: better now than after hours of training."""
     started = results.now()
     machine = results.machine()
     devices = ", ".join(machine["gpus"]) or f"{machine['cores']} CPU cores"
     print(f"TensorFlow {tf.__version__} on {devices}")
     keras.utils.set_random_seed(settings.random_seed)
     tf.debugging.set_log_device_placement(settings.log_device_placement)
-    try:
-        logs = _new_folder(settings.logs_dir, started.strftime("%Y%m%d-%H%M%S"))
-        folders = Folders(
-            result=settings.result_dir or logs,
-            logs=logs,
-            checkpoints=settings.checkpoint_dir or logs / "checkpoints",
-        )
-        folders.result.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RecipeError(
-            f"The folder {error.filename} cannot be made: {error.strerror or error}.",
-            "Name folders that can be written with ds_logs_dir and ds_result_dir.",
-        ) from error
+    _make_writable(settings.logs_dir, "logs_dir")
+    if settings.result_dir:
+        _make_writable(settings.result_dir, "result_dir")
+    if settings.checkpoint_dir and settings.checkpoint_step:
+        _make_writable(settings.checkpoint_dir, "checkpoint_dir")
+    if settings.export_dir:
+        _make_writable(settings.export_dir, "export_dir")
+    logs = _new_folder(settings.logs_dir, started.strftime("%Y%m%d-%H%M%S"))
+    folders = Folders(
+        result=settings.result_dir or logs,
+        logs=logs,
+        checkpoints=settings.checkpoint_dir or logs / "checkpoints",
+    )
     return Run(settings, folders, started)
 
 
@@ -117,10 +121,10 @@ def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
 
 
 def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[Score, Evaluation]) -> Path:
-    """Exports the model if the settings say so and writes the results; returns the result folder."""
-    if run.settings.export_dir is not None:
-        version = exporting.export(model, run.settings.export_dir, run.settings.remove_export)
-        print(f"Exported the model to {version}.")
+    """Writes the results, then exports the model if the settings say so; returns the result folder.
+
+    RecipeError when either fails; the results are there whatever becomes of the export.
+    """
     outcome = results.Outcome(
         settings=run.settings,
         corpus=data.corpus,
@@ -133,6 +137,12 @@ def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[S
         time_finished=results.now(),
     )
     results.write(outcome, run.folders.result)
+    if run.settings.export_dir is not None:
+        try:
+            version = exporting.export(model, run.settings.export_dir, run.settings.remove_export)
+        except RecipeError as error:
+            raise RecipeError(error.message, f"{error.hint} The results are in {run.folders.result}.") from error
+        print(f"Exported the model to {version}.")
     return run.folders.result
 
 
@@ -156,16 +166,24 @@ def _limited(items: Sequence[T], limit: int, seed: int) -> tuple[T, ...]:
     return tuple(items[place] for place in sorted(chosen))
 
 
+def _make_writable(folder: Path, setting: str) -> None:
+    """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingsError(
+            f"{setting} = {str(folder)!r} cannot be made or written: {error.strerror or error}.",
+            f"Name a folder that can be written with {PREFIX}{setting}.",
+        ) from error
+
+
 def _new_folder(parent: Path, name: str) -> Path:
     """``parent/name``, or ``parent/name-2`` and so on where another run began in the same second."""
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            if not folder.is_dir():
-                raise
-            number += 1
-        else:
-            return folder
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            break
+    return folder

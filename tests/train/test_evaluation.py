@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import resource
 import subprocess
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 import tensorflow as tf
 
 from deepspeech_train import checkpoints, exporting, models, results, run, scoring
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import RecipeError, SettingsError
 from deepspeech_train.settings import Settings
 from deepspeech_wer.results import hyper as tracker_hyper
 
@@ -168,9 +169,36 @@ def test_two_runs_in_one_second_have_two_folders(smoke: Settings) -> None:
     assert second.folders.result.is_dir()
 
 
-def test_a_folder_that_cannot_be_made_is_told(smoke: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["logs_dir", "result_dir", "checkpoint_dir", "export_dir"])
+@pytest.mark.parametrize("place", ["file", "file/inside", "/proc"])
+def test_a_folder_that_cannot_be_written_is_told_before_training(
+    smoke: Settings, tmp_path: Path, setting: str, place: str
+) -> None:
+    """/proc is there, and refuses files even to root."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RecipeError, match=r"file.*cannot be made"):
-        run.begin(dataclasses.replace(smoke, logs_dir=tmp_path / "file" / "logs"))
-    with pytest.raises(RecipeError, match="cannot be made"):
-        run.begin(dataclasses.replace(smoke, result_dir=tmp_path / "file"))
+    with pytest.raises(SettingsError, match=rf"^{setting} = .*cannot be made or written") as caught:
+        run.begin(dataclasses.replace(smoke, **{setting: tmp_path / place}))  # type: ignore[arg-type]
+    assert f"ds_{setting}" in caught.value.hint
+
+
+def test_a_checkpoint_folder_that_is_not_used_need_not_be_writable(smoke: Settings) -> None:
+    run.begin(dataclasses.replace(smoke, checkpoint_dir=Path("/proc"), checkpoint_step=0))
+
+
+def test_a_failed_export_loses_no_results(smoke: Settings, tmp_path: Path) -> None:
+    """No file may grow beyond a limit that the results keep and a model does not, as on a full disk."""
+    settings = dataclasses.replace(smoke, export_dir=tmp_path / "export", epochs=1, n_hidden=64)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    begun = run.begin(settings)
+    data = run.load_data(settings, run.load_corpus(settings))
+    model = models.build(settings)
+    tested = run.test(begun, model, data)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(RecipeError, match="could not be exported") as caught:
+            run.finish(begun, model, data, checkpoints.Progress(), tested)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert str(begun.folders.result) in caught.value.hint
+    tracker_hyper.parse((begun.folders.result / "hyper.json").read_text())
+    assert list((tmp_path / "export").iterdir()) == []
