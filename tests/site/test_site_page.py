@@ -61,7 +61,7 @@ def test_the_headline_says_how_the_newest_landing_did(tmp_path: Path) -> None:
     records = made.history(tmp_path)
     first, second, third, last = (made.sha(number)[:7] for number in (1, 2, 3, 5))
     assert words(built(records, tmp_path / "web"), ".verdict") == (
-        f"17.3 % test WER at {last}, 15.8 points better than the landing before; the best so far."
+        f"17.3 % test WER at {last}, 15.8 points better than {third}, the last one with a figure; the best so far."
     )
     soup = built(records[:4], tmp_path / "web")
     assert words(soup, ".verdict") == (
@@ -71,6 +71,27 @@ def test_the_headline_says_how_the_newest_landing_did(tmp_path: Path) -> None:
     assert words(built([records[0], made.trained(tmp_path, 2, made.hyper(0.312))], tmp_path / "web"), ".verdict") == (
         f"31.2 % test WER at {second}, the same as the landing before; best so far 31.2 % at {first}."
     )
+
+
+def test_the_headline_names_the_landing_that_it_compares_with_where_others_failed_since(tmp_path: Path) -> None:
+    soup = built(made.history(tmp_path), tmp_path / "web")
+    links = [str(link["href"]) for link in soup.select(".verdict a")]
+    assert links == [f"https://example.org/speech/commit/{made.sha(number)}" for number in (5, 3)]
+    assert "difference from the last landing before it that has a figure" in words(soup, "#table-text")
+
+
+def test_runs_without_a_landing_are_counted_apart_and_the_best_says_on_what(tmp_path: Path) -> None:
+    old = [made.legacy(tmp_path, f"2016-{n}", made.hyper(0.1, {"data_set": {"name": "ted"}}), "a" * 40) for n in "ab"]
+    soup = built([*old, *made.history(tmp_path)[:3]], tmp_path / "web")
+    assert words(soup, "#chart-text").startswith("3 landings in commit order, after 2 runs without a landing, test WER")
+    assert words(soup, ".verdict").endswith(f"; best so far on espeak 19.4 % at {made.sha(2)[:7]}.")
+    assert words(soup, "tbody tr:last-child .what") == "run without a landing"
+    soup = built([*old, made.trained(tmp_path, 1, made.hyper(0.3, {"data_set": ""}))], tmp_path / "web")
+    assert words(soup, ".verdict").endswith(
+        "not comparable with the run before, which was measured on ted; the best so far on an unnamed data set."
+    )
+    soup = built(old, tmp_path / "web")
+    assert words(soup, "#chart-text").startswith("2 runs without a landing, in the order in which they ran, test WER")
 
 
 def test_a_newest_landing_that_failed_comes_first(tmp_path: Path) -> None:
@@ -93,7 +114,12 @@ def test_another_data_set_is_not_compared(tmp_path: Path) -> None:
     table = rows([*made.history(tmp_path), made.trained(tmp_path, 6, other)], frozenset())
     top = headline(table)
     assert table[-1].delta is None and top.best is top.row is table[-1]
-    assert top.change == "not comparable with the landing before, which was measured on espeak"
+    assert top.change == "not comparable with"
+    soup = built([*made.history(tmp_path), made.trained(tmp_path, 6, other)], tmp_path / "web")
+    assert words(soup, ".verdict") == (
+        f"40.0 % test WER at {made.sha(6)[:7]}, not comparable with the landing before, which was measured on espeak; "
+        "the best so far on ldc93s1."
+    )
 
 
 def test_the_table_has_every_run_newest_first(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ class Row:
     """One run.
 
     ``slot`` is its place on the chart's axis: the runs of one landing share it. ``newest`` says that no later run
-    of the same landing exists. ``delta`` is the test WER minus that of the landing before, a ratio, where both
-    were measured on the same data set. ``url`` and ``log`` are links or None; ``figures`` is None if it failed.
+    of the same landing exists. ``delta`` is the test WER minus that of the last landing before it that has a
+    figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None; ``figures`` is None if it failed.
     """
 
     run: str
@@ -86,7 +86,7 @@ class Row:
 
     @property
     def when(self) -> text.Moment:
-        """When the commit was made; for a run that was made before the tracker, when the run began."""
+        """When the commit was made; for a run without a landing, when it began."""
         return text.moment(self.date or self.started)
 
     def to_json(self) -> dict[str, Any]:
@@ -101,31 +101,37 @@ class Row:
 
 @dataclass(frozen=True)
 class Headline:
-    """What a person reads first. ``before`` is the newest trained row of the landing before ``row``.
+    """What a person reads first. ``before`` is the newest trained row of the last landing before ``row`` that has one.
 
     ``failed`` is the newest landing if its last run failed, whatever came before; ``best`` is the lowest test WER
-    on the data set of ``row``. All of it is None as long as there is nothing to say.
+    on the data set of ``row``, and ``best_on`` names that set where the table holds runs on another one, too. All
+    of it is None or empty as long as there is nothing to say.
     """
 
     row: Row | None = None
     before: Row | None = None
     best: Row | None = None
+    best_on: str = ""
     failed: Row | None = None
 
     @property
     def change(self) -> str:
-        """The difference from the landing before, in words; empty where there is none or it cannot be compared."""
+        """The difference from ``before``, in words that ``before`` is to follow; empty where there is none."""
         if self.row is None or self.before is None:
             return ""
-        before = "run" if self.before.legacy else "landing"
         if self.row.delta is None:
-            return f"not comparable with the {before} before, which was measured on {self.before.data_set or '?'}"
+            return "not comparable with"
         size = f"{abs(100 * self.row.delta):.1f}"
         if self.row.delta == 0:
-            return f"the same as the {before} before"
+            return "the same as"
         if size == "0.0":
-            return f"within 0.1 points of the {before} before"
-        return f"{size} points {'better' if self.row.delta < 0 else 'worse'} than the {before} before"
+            return "within 0.1 points of"
+        return f"{size} points {'better' if self.row.delta < 0 else 'worse'} than"
+
+    @property
+    def skips(self) -> bool:
+        """Whether landings without a figure lie between ``before`` and ``row``."""
+        return self.row is not None and self.before is not None and self.row.slot - self.before.slot > 1
 
 
 def rows(records: Sequence[RunRecord], logs: frozenset[str]) -> list[Row]:
@@ -167,8 +173,9 @@ def headline(table: Sequence[Row]) -> Headline:
         return Headline(failed=failed)
     row = trained[-1]
     before = _before(trained, row.slot)
-    best = min((other for other in trained if other.data_set == row.data_set), key=_test)
-    return Headline(row=row, before=before, best=best, failed=failed)
+    alike = [other for other in trained if other.data_set == row.data_set]
+    best_on = "" if len(alike) == len(trained) else row.data_set or text.UNNAMED
+    return Headline(row=row, before=before, best=min(alike, key=_test), best_on=best_on, failed=failed)
 
 
 def _before(trained: Sequence[Row], slot: int) -> Row | None:

@@ -17,6 +17,9 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 #: Marks that override the direction of writing, with which a subject could rearrange the text around it.
 _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
+#: What a data set is called that a run does not name.
+UNNAMED = "an unnamed data set"
+
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
 
