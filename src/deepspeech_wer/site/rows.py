@@ -52,7 +52,8 @@ class Row:
 
     ``slot`` is its place on the chart's axis: the runs of one landing share it. ``newest`` says that no later run
     of the same landing exists. ``delta`` is the test WER minus that of the last landing before it that has a
-    figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None; ``figures`` is None if it failed.
+    figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None;
+    ``figures`` is None if it failed.
     """
 
     run: str
