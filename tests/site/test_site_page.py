@@ -267,6 +267,29 @@ def test_parameters_that_come_and_go_are_changes(tmp_path: Path) -> None:
     ]
 
 
+def test_many_changes_are_counted_and_most_are_folded_away(tmp_path: Path) -> None:
+    many = {f"parameter_{number:03d}": number for number in range(300)}
+    batches = {"total_batches_train": 12, "total_batches_test": 3}
+    records = [
+        made.trained(tmp_path, 1, made.hyper(0.2, {**many, "total_batches_train": 10})),
+        made.trained(tmp_path, 2, made.hyper(0.2, {"n_hidden": 256, "a_new_one": 1, **batches})),
+        made.trained(tmp_path, 3, made.hyper(0.2, {"n_hidden": 512, "a_new_one": 1})),
+    ]
+    soup = built(records, tmp_path / "web")
+    last, second, first = (line.select_one(".changes") for line in soup.select("tbody tr"))
+    assert first and second and last and first.get_text() == "–"
+    assert not last.details and last.get_text().split() == ["n_hidden", "256", "→", "512"]
+    shown = [" ".join(line.get_text().split()) for line in second.find_all("span", class_="change", recursive=False)]
+    gone = [f"parameter_{number:03d} gone" for number in range(4)]
+    assert shown == ["n_hidden 128 → 256", "a_new_one new: 1", *gone], "what changed comes before what is gone"
+    assert second.details and second.details.summary and second.details.summary.get_text() == "and 296 more"
+    assert len(second.details.select(".change")) == 34
+    assert second.details.get_text().endswith("and 262 that are not listed")
+    landings, hypers = data(tmp_path / "web")
+    assert [landing["changed"] for landing in landings] == [0, 302, 1]
+    assert hypers[1]["parameters"]["total_batches_train"] == 12, "it is left out of the changes, not of the data"
+
+
 def test_five_hundred_runs(tmp_path: Path) -> None:
     soup = built(made.long_history(tmp_path, 500), tmp_path / "web")
     assert len(soup.select("tbody tr")) == 500 and len(soup.select("tbody tr.failed")) == 21

@@ -21,6 +21,9 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 #: More changed parameters than this say nothing any more that a person would read.
 _MOST_CHANGES = 40
 
+#: The recipe's numbers of batches follow from the data and the batch sizes: their change is no news of its own.
+_DERIVED = "total_batches_"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -53,7 +56,7 @@ class Row:
     ``slot`` is its place on the chart's axis: the runs of one landing share it. ``newest`` says that no later run
     of the same landing exists. ``delta`` is the test WER minus that of the last landing before it that has a
     figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None;
-    ``figures`` is None if it failed.
+    ``figures`` is None if it failed. ``changes`` are the first of the ``changed`` parameters that differ.
     """
 
     run: str
@@ -79,6 +82,7 @@ class Row:
     figures: Figures | None
     delta: float | None
     changes: tuple[Change, ...]
+    changed: int
 
     @property
     def failed(self) -> bool:
@@ -92,10 +96,13 @@ class Row:
 
     def to_json(self) -> dict[str, Any]:
         """The run's entry in ``js/landings.js``; its figures and parameters are in ``js/hyper.js``."""
-        names = "run anchor slot newest sha short position subject author date url log state why started finished"
+        names = (
+            "run anchor slot newest legacy sha short position subject author date url log state why started finished"
+        )
         return {name: getattr(self, name) for name in names.split()} | {
             "parents": list(self.parents),
             "when": self.when.text,
+            "changed": self.changed,
             "changes": [[change.name, change.before, change.after] for change in self.changes],
         }
 
@@ -211,7 +218,7 @@ def _row(
     anchor: str,
     log: str | None,
     before: Row | None,
-    changes: tuple[Change, ...],
+    changes: list[Change],
 ) -> Row:
     landing = record.landing
     figures = _figures(record.hyper["results"]) if record.hyper else None
@@ -240,7 +247,8 @@ def _row(
         data_set=data_set,
         figures=figures,
         delta=figures.test - before.figures.test if comparable and figures and before and before.figures else None,
-        changes=changes,
+        changes=tuple(changes[:_MOST_CHANGES]),
+        changed=len(changes),
     )
 
 
@@ -262,21 +270,24 @@ def _figures(results: dict[str, Any]) -> Figures:
     )
 
 
-def _changes(previous: dict[str, Any] | None, record: RunRecord) -> tuple[Change, ...]:
-    """What differs from ``previous``, the parameters of the last run that left any behind."""
+def _changes(previous: dict[str, Any] | None, record: RunRecord) -> list[Change]:
+    """What differs from ``previous``, the parameters of the last run that left any behind.
+
+    Values that changed come first, then what is new, then what is gone, each by name.
+    """
     if previous is None or record.hyper is None:
-        return ()
+        return []
     now = record.hyper["parameters"]
-    names = sorted(name for name in previous.keys() | now.keys() if not _same(previous, now, name))
-    changes = [
+    names = {name for name in previous.keys() | now.keys() if not _same(previous, now, name)}
+    return [
         Change(
             text.plain(name, 60),
-            text.value(previous[name]) if name in previous else "",
-            text.value(now[name]) if name in now else "",
+            text.value(previous[name], 40) if name in previous else "",
+            text.value(now[name], 40) if name in now else "",
         )
-        for name in names
+        for name in sorted(names, key=lambda name: (name not in now, name not in previous, name))
+        if not name.startswith(_DERIVED)
     ]
-    return tuple(changes[:_MOST_CHANGES])
 
 
 def _same(previous: dict[str, Any], now: dict[str, Any], name: str) -> bool:

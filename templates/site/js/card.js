@@ -73,7 +73,8 @@ window.wer.card = function (place) {
     const head = add(card, "p", "quiet");
     add(head, "span", "sha", run.short);
     head.append([run.author, run.when].filter(Boolean).map((text) => ` · ${text}`).join(""));
-    if (run.subject) add(card, "p", "what", run.subject);
+    if (run.legacy) add(card, "p", "what", "Run without a landing");
+    else if (run.subject) add(card, "p", "what", run.subject);
     if (run.failed) add(card, "p", "why", `Failed${run.why ? `: ${run.why}` : ""}`);
     if (run.hyper) {
       const list = add(card, "dl");
@@ -85,9 +86,7 @@ window.wer.card = function (place) {
     if (run.changes.length) {
       const changes = add(card, "div", "changes");
       for (const change of run.changes.slice(0, MOST_CHANGES)) add(changes, "p", "", changed(change));
-      if (run.changes.length > MOST_CHANGES) {
-        add(changes, "p", "quiet", `and ${run.changes.length - MOST_CHANGES} more`);
-      }
+      if (run.changed > MOST_CHANGES) add(changes, "p", "quiet", `and ${run.changed - MOST_CHANGES} more`);
     }
     if (run.hyper) parameters(run);
     const where = run.failed && run.log ? "log" : isWeb(run.url) ? "commit" : "row in the table";
