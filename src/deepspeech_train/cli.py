@@ -8,12 +8,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .errors import RecipeError
+from .errors import RecipeError, SettingsError
 from .settings import PREFIX, Settings
 
 _EPILOG = """\
 Settings come from the environment (ds_epochs=3) and, over it, from --set (--set epochs=3).
-exit codes: 0 done; 1 the run failed; 2 usage or settings
+exit codes: 0 done; 1 the import or the run failed, also for data that cannot be had or is bad;
+  2 usage or settings, also a source that is not there and a folder that cannot be written
 """
 
 
@@ -21,15 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. Errors of our family are told without a traceback."""
     options = _parser().parse_args(arguments)
     try:
-        settings = _settings(options)
-    except RecipeError as error:
+        return int(options.verb(options, _settings(options)))
+    except SettingsError as error:
         return _told(error, 2)
-    try:
-        return int(options.verb(options, settings))
     except RecipeError as error:
         return _told(error, 1)
     except KeyboardInterrupt:
-        print("deepspeech-train: stopped; no hyper.json was written.", file=sys.stderr)
+        print("deepspeech-train: stopped before it was done.", file=sys.stderr)
         return 1
 
 
@@ -57,14 +56,16 @@ def _settings(options: argparse.Namespace) -> Settings:
     environ = dict(os.environ)
     if getattr(options, "checkpoint_dir", None):
         environ[PREFIX + "checkpoint_dir"] = options.checkpoint_dir
-    return Settings.from_assignments(options.set, environ)
+    # What is imported is what the options of the corpus are checked for.
+    importer = [f"importer={options.name}"] if hasattr(options, "name") else []
+    return Settings.from_assignments([*options.set, *importer], environ)
 
 
 def _import(options: argparse.Namespace, settings: Settings) -> int:
     from . import corpora
 
     folder = options.to or settings.dataset_path
-    corpus = corpora.load(options.name, folder, options.source, **settings.importer_options)  # type: ignore[arg-type]
+    corpus = corpora.load(settings.importer, folder, options.source, **settings.importer_options)  # type: ignore[arg-type]
     for split, utterances in (("train", corpus.train), ("dev", corpus.dev), ("test", corpus.test)):
         minutes = sum(utterance.duration for utterance in utterances) / 60
         print(f"{corpus.name} {split}: {len(utterances)} utterances, {minutes:.1f} minutes")

@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import corpora
 from .data.features import MfccOptions
-from .errors import RecipeError
+from .errors import SettingsError
 
 PREFIX = "ds_"
 _TRUE = ("1", "true", "yes", "on")
@@ -65,7 +66,7 @@ class LayerSizes:
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings, checked when made: RecipeError names the setting, its value and what is allowed."""
+    """The settings, checked when made: SettingsError names the setting, its value and what is allowed."""
 
     # Data
     importer: str = _setting("espeak", "the corpus, by the name of its importer")
@@ -132,13 +133,14 @@ class Settings:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+        corpora.check(self.importer, self.importer_options)
         if self.restore_checkpoint and self.checkpoint_dir is None:
-            raise RecipeError(
+            raise SettingsError(
                 "restore_checkpoint is set, but no checkpoint_dir says where the checkpoint is.",
                 f"Set {PREFIX}checkpoint_dir to the folder of the earlier run's checkpoints.",
             )
         if self.window_step > self.window_length * 4:
-            raise RecipeError(
+            raise SettingsError(
                 f"window_step = {self.window_step} leaves most of the audio out of windows of "
                 f"window_length = {self.window_length}.",
                 "Both are in seconds; 0.02 and 0.025 are usual.",
@@ -172,7 +174,7 @@ class Settings:
         for part in filter(None, (part.strip() for part in self.corpus_options.split(","))):
             name, equals, value = part.partition("=")
             if not equals or not name.strip().isidentifier() or name.strip() in _NOT_OPTIONS:
-                raise RecipeError(
+                raise SettingsError(
                     f"corpus_options = {self.corpus_options!r}: {part!r} is not an option written as name=value.",
                     "Write options as in split=speaker,test_speaker=theo.",
                 )
@@ -202,22 +204,22 @@ class Settings:
             name, equals, value = assignment.partition("=")
             name = name.strip().removeprefix(PREFIX)
             if not equals:
-                raise RecipeError(f"{assignment!r} is not name=value.", "Write, say, epochs=3.")
+                raise SettingsError(f"{assignment!r} is not name=value.", "Write, say, epochs=3.")
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = f"Did you mean {near[0]}?" if near else f"Settings are: {', '.join(names)}."
-                raise RecipeError(f"There is no setting {name!r}.", hint)
+                raise SettingsError(f"There is no setting {name!r}.", hint)
             environ[PREFIX + name] = value
         return cls.from_namespace({}, environ)
 
 
 def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    """``value`` as the field's type, in the field's range; RecipeError otherwise."""
+    """``value`` as the field's type, in the field's range; SettingsError otherwise."""
     kind = str(field.type)
     try:
         value = _converted(kind, value)
     except (TypeError, ValueError, OverflowError):
-        raise RecipeError(
+        raise SettingsError(
             f"{field.name} = {value!r} is not {_KINDS[kind]}.",
             f"{field.name}: {field.metadata['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
         ) from None
@@ -234,7 +236,7 @@ def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
     if meta["choices"] and value not in meta["choices"]:
         wrong.append("one of " + ", ".join(meta["choices"]))
     if wrong:
-        raise RecipeError(
+        raise SettingsError(
             f"{field.name} = {value!r} is not allowed: it must be {' and '.join(wrong)}.",
             f"{field.name}: {meta['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
         )

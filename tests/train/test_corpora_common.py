@@ -16,7 +16,7 @@ from deepspeech_train import corpora
 from deepspeech_train.corpora import _checks
 from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance, read_manifest
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import RecipeError, SettingsError
 
 #: Large enough that a test can step in while it is made (about a second).
 COUNTS = {"train_utterances": 400, "dev_utterances": 6, "test_utterances": 12}
@@ -58,7 +58,7 @@ def test_the_package_does_not_load_a_network_library() -> None:
 def test_a_wrong_name_or_option_is_told(
     tmp_path: Path, name: str, options: dict[str, object], message: str, hint: str
 ) -> None:
-    with pytest.raises(RecipeError) as failure:
+    with pytest.raises(SettingsError) as failure:
         corpora.load(name, tmp_path / "corpora", None, **options)
     assert message in failure.value.message
     assert hint in failure.value.hint
@@ -66,10 +66,10 @@ def test_a_wrong_name_or_option_is_told(
 
 
 def test_a_source_that_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(RecipeError, match="source of the corpus fsdd is not there"):
+    with pytest.raises(SettingsError, match="source of the corpus fsdd is not there"):
         corpora.load("fsdd", tmp_path, tmp_path / "absent.tar")
     monkeypatch.setenv("ds_fsdd_source", str(tmp_path / "absent.tar"))
-    with pytest.raises(RecipeError, match="environment variable ds_fsdd_source"):
+    with pytest.raises(SettingsError, match="environment variable ds_fsdd_source"):
         corpora.load("fsdd", tmp_path)
 
 

@@ -38,6 +38,7 @@ def test_the_parameters_cell_is_plain_assignments_of_settings() -> None:
         values[target.id] = ast.literal_eval(statement.value)
     settings = Settings.from_namespace(values, {})
     assert {name: getattr(settings, name) for name in values} == values
+    assert settings == Settings.from_namespace({}, {}), "deepspeech-train run trains what the notebook trains"
 
 
 def test_the_notebook_runs_headlessly(smoke_environment: dict[str, str], dataset_path: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import SettingsError
 from deepspeech_train.settings import Settings
 
 
@@ -56,7 +56,7 @@ def test_text_from_the_environment_becomes_the_settings_type(name: str, text: st
     ],
 )
 def test_a_bad_value_is_named_with_what_is_allowed(name: str, value: object, told: str) -> None:
-    with pytest.raises(RecipeError) as caught:
+    with pytest.raises(SettingsError) as caught:
         Settings.from_namespace({name: value}, {})
     assert name in caught.value.message
     assert repr(value) in caught.value.message or str(value) in caught.value.message
@@ -73,25 +73,34 @@ def test_layers_follow_n_hidden_unless_set() -> None:
 def test_assignments_override_the_environment_and_a_typo_gets_a_suggestion() -> None:
     settings = Settings.from_assignments(["epochs=4", "ds_n_hidden=8"], {"ds_epochs": "9"})
     assert (settings.epochs, settings.n_hidden) == (4, 8)
-    with pytest.raises(RecipeError, match="Did you mean learning_rate"):
+    with pytest.raises(SettingsError, match="Did you mean learning_rate"):
         Settings.from_assignments(["learing_rate=1"], {})
-    with pytest.raises(RecipeError, match="not name=value"):
+    with pytest.raises(SettingsError, match="not name=value"):
         Settings.from_assignments(["epochs"], {})
 
 
 def test_importer_options_are_taken_apart_with_numbers_as_numbers() -> None:
-    options = Settings.from_namespace({"corpus_options": "split=speaker, train_utterances=40"}, {})
+    options = Settings.from_namespace({"importer": "fsdd", "corpus_options": "split=speaker, train_utterances=40"}, {})
     assert options.importer_options == {"split": "speaker", "train_utterances": 40}
     for wrong in ("speaker", "=3", "folder=/tmp"):
-        with pytest.raises(RecipeError, match=f"'{wrong}' is not an option"):
-            _ = Settings.from_namespace({"corpus_options": wrong}, {}).importer_options
+        with pytest.raises(SettingsError, match=f"'{wrong}' is not an option"):
+            Settings.from_namespace({"corpus_options": wrong}, {})
+
+
+def test_a_corpus_or_an_option_that_does_not_exist_is_told_with_the_settings() -> None:
+    with pytest.raises(SettingsError, match="did you mean 'espeak'"):
+        Settings.from_namespace({"importer": "espeek"}, {})
+    with pytest.raises(SettingsError, match="espeak has no option 'split'"):
+        Settings.from_namespace({"corpus_options": "split=speaker"}, {})
+    with pytest.raises(SettingsError, match="give at least 1"):
+        Settings.from_namespace({"corpus_options": "dev_utterances=0"}, {})
 
 
 def test_restoring_needs_to_be_told_from_where() -> None:
-    with pytest.raises(RecipeError, match="ds_checkpoint_dir"):
+    with pytest.raises(SettingsError, match="ds_checkpoint_dir"):
         Settings.from_namespace({"restore_checkpoint": 1}, {})
 
 
 def test_windows_must_not_leave_most_of_the_audio_out() -> None:
-    with pytest.raises(RecipeError, match="window_step"):
+    with pytest.raises(SettingsError, match="window_step"):
         Settings.from_namespace({"window_length": 0.02, "window_step": 0.2}, {})

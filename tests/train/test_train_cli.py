@@ -26,6 +26,13 @@ def test_help_does_not_wait_for_tensorflow() -> None:
         (["run", "--set", "epoch=3"], "Did you mean epochs?"),
         (["run", "--set", "epochs=none"], "epochs = 'none' is not a whole number"),
         (["run", "--set", "restore_checkpoint=1"], "checkpoint_dir"),
+        (["run", "--set", "importer=espeek"], "there is no corpus 'espeek'"),
+        (["run", "--set", "corpus_options=utterances=3"], "no option 'utterances'"),
+        (["run", "--set", "logs_dir=/proc/logs"], "logs_dir = '/proc/logs' cannot be made"),
+        (["import", "espeek"], "there is no corpus 'espeek'"),
+        (["import", "fsdd", "--set", "corpus_options=max_digits=0"], "max_digits"),
+        (["import", "fsdd", "--source", "/absent.tar"], "/absent.tar"),
+        (["import", "espeak", "--source", "/"], "has no source"),
     ],
 )
 def test_bad_settings_end_with_2_and_no_traceback(
@@ -44,10 +51,16 @@ def test_bad_usage_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert "runn" in capsys.readouterr().err
 
 
-def test_a_run_that_fails_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    settings = [f"logs_dir={tmp_path}", f"dataset_path={tmp_path}", "importer=espeek"]
+def test_data_that_is_bad_ends_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "source").mkdir()
+    monkeypatch.setenv("ds_fsdd_source", str(tmp_path / "source"))
+    settings = [f"logs_dir={tmp_path}", f"dataset_path={tmp_path}", "importer=fsdd"]
     assert cli.main(["run", *(part for value in settings for part in ("--set", value))]) == 1
-    assert "espeek" in capsys.readouterr().err
+    assert "holds no recording" in capsys.readouterr().err
+    assert cli.main(["import", "fsdd", "--to", str(tmp_path), "--source", str(tmp_path / "source")]) == 1
+    assert "holds no recording" in capsys.readouterr().err
 
 
 def test_import_makes_the_corpus_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Mapping
 from typing import TypeVar
 
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import SettingsError
 
 T = TypeVar("T")
 
@@ -17,27 +17,27 @@ _TYPES: dict[str, type | tuple[type, ...]] = {"int": int, "float": (int, float),
 def parse(corpus: str, kind: type[T], given: Mapping[str, object]) -> T:
     """An object of the dataclass ``kind`` with ``given`` over its defaults.
 
-    Raises :class:`RecipeError` for a name that ``kind`` does not have and for a value of another type;
+    Raises :class:`SettingsError` for a name that ``kind`` does not have and for a value of another type;
     ranges are the business of the dataclass's own ``__post_init__``.
     """
     assert dataclasses.is_dataclass(kind)
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}
     for name, value in given.items():
         if name not in types:
-            raise RecipeError(
+            raise SettingsError(
                 f"the corpus {corpus} has no option {name!r}",
                 f"{near_match(name, types)}its options are {', '.join(types)}" if types else "it has no options",
             )
         if not isinstance(value, _TYPES[types[name]]) or isinstance(value, bool):
-            raise RecipeError(f"the option {name} of the corpus {corpus} is {value!r}", f"give {types[name]}")
+            raise SettingsError(f"the option {name} of the corpus {corpus} is {value!r}", f"give {types[name]}")
     return kind(**given)
 
 
 def at_least(corpus: str, options: object, least: int | float, *names: str) -> None:
-    """Raises :class:`RecipeError` if a field of ``options`` named is less than ``least``."""
+    """Raises :class:`SettingsError` if a field of ``options`` named is less than ``least``."""
     for name in names:
         if getattr(options, name) < least:
-            raise RecipeError(
+            raise SettingsError(
                 f"the option {name} of the corpus {corpus} is {getattr(options, name)}",
                 f"give at least {least}",
             )

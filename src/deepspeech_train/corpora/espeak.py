@@ -30,7 +30,7 @@ from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.corpora._sampling import evenly, generator
 from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import RecipeError, SettingsError
 
 VERSION = 1
 
@@ -65,7 +65,7 @@ PATIENCE = 60
 class Options:
     """Utterances of each split."""
 
-    train_utterances: int = 2000
+    train_utterances: int = 3000
     dev_utterances: int = 150
     test_utterances: int = 240
 
@@ -124,7 +124,7 @@ class Request:
 def plan(source: Path | None, seed: int, options: Mapping[str, object]) -> ImportPlan:
     """The synthesis with ``seed``; there is no source to give."""
     if source:
-        raise RecipeError(
+        raise SettingsError(
             f"the corpus espeak has no source, {source} was given",
             "leave it out: this corpus is synthesised with espeak-ng",
         )

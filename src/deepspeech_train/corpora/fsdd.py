@@ -36,7 +36,7 @@ from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.corpora._sampling import evenly, generator
 from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance
-from deepspeech_train.errors import RecipeError
+from deepspeech_train.errors import RecipeError, SettingsError
 
 VERSION = 1
 
@@ -68,7 +68,9 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.split not in ("official", "speaker"):
-            raise RecipeError(f"the option split of the corpus fsdd is {self.split!r}", "give 'official' or 'speaker'")
+            raise SettingsError(
+                f"the option split of the corpus fsdd is {self.split!r}", "give 'official' or 'speaker'"
+            )
         _options.at_least("fsdd", self, 1, "max_digits", "train_utterances", "dev_utterances", "test_utterances")
 
     @property
@@ -131,7 +133,7 @@ def _split(recordings: list[Recording], options: Options) -> dict[str, list[Reco
     """Which recordings belong to which split."""
     speakers = tuple(sorted({recording.speaker for recording in recordings}))
     if options.split == "speaker" and options.test_speaker not in speakers:
-        raise RecipeError(
+        raise SettingsError(
             f"the option test_speaker of the corpus fsdd is {options.test_speaker!r}",
             f"{_options.near_match(options.test_speaker, speakers)}the speakers are {', '.join(speakers)}",
         )
