@@ -37,6 +37,10 @@ def test_the_files_of_2016_load_unchanged() -> None:
         assert hyper.git_hash(content)
 
 
+def test_a_rate_may_be_the_greatest_that_there_is() -> None:
+    assert hyper.parse(changed("results.test_wer", 1000))["results"]["test_wer"] == hyper.MOST_RATE
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -50,12 +54,14 @@ def test_the_files_of_2016_load_unchanged() -> None:
         (changed("results.test_wer", None), "null where a number"),
         (changed("results.test_wer", True), "a truth value where a number"),
         (changed("results.test_wer", "0.3"), "a string where a number"),
-        (changed("results.test_wer", -0.1), "from 0 up"),
+        (changed("results.test_wer", -0.1), "'test_wer' is -0.1, and a word error rate is a ratio from 0 to 1000"),
+        (changed("results.test_wer", 1e308), "'test_wer' is 1e+308, and a word error rate is a ratio from 0 to 1000"),
+        (changed("results.last_validation_wer", 1000.5), "'last_validation_wer' is 1000.5"),
         (changed("results.last_train_wer", "x"), "a string where a number"),
         (changed("results.test_wer", float("nan")), "NaN"),
         (changed("parameters.rate", float("inf")), "Infinity"),
-        (changed("results.test_wer", 0.5).replace("0.5", "1e999"), "from 0 up"),
-        (changed("results.test_wer", 10**400), "from 0 up"),
+        (changed("results.test_wer", 0.5).replace("0.5", "1e999"), "ratio from 0"),
+        (changed("results.test_wer", 10**400), "ratio from 0"),
         (changed("parameters.rate", [1, 10**400]), "'parameters'.rate[1] is not a finite"),
         (changed("parameters.rate", 1).replace(": 1}", ": 1e999}"), "is not a finite"),
         (changed("version", 2.5), "'version' is a number where a whole"),

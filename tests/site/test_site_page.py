@@ -290,6 +290,13 @@ def test_many_changes_are_counted_and_most_are_folded_away(tmp_path: Path) -> No
     assert hypers[1]["parameters"]["total_batches_train"] == 12, "it is left out of the changes, not of the data"
 
 
+def test_a_figure_that_no_run_can_have_is_left_out(tmp_path: Path) -> None:
+    content = made.hyper(0.2, test_cer=1e308, words=1e300, duration=1e308, insertions=-1)
+    soup = built([made.trained(tmp_path, 1, content)], tmp_path / "web")
+    cells = [" ".join(cell.get_text().split()) for cell in soup.select("tbody td.figure")]
+    assert cells == ["20.0 %", "19.0 %", "12.0 %", "–", "288 / 144 / –", "–", "–"]
+
+
 def test_five_hundred_runs(tmp_path: Path) -> None:
     soup = built(made.long_history(tmp_path, 500), tmp_path / "web")
     assert len(soup.select("tbody tr")) == 500 and len(soup.select("tbody tr.failed")) == 21

@@ -6,9 +6,9 @@ The form is that of Mozilla DeepSpeech's notebook of 2016, and files of that age
      "parameters": {name: any scalar, "data_set": {"name": ...}},
      "results":    {"duration": s, "last_train_wer": x, "last_validation_wer": x, "test_wer": x}}
 
-Word error rates are ratios: 0.25 is 25 %. Newer fields are optional: ``version``, ``seed``, ``learning_curve``
-(a list with an object an epoch), ``machine``, ``packages``, and in ``results`` ``test_cer``, ``substitutions``,
-``deletions``, ``insertions``, ``words``, ``utterances``.
+Word error rates are ratios from 0 to MOST_RATE: 0.25 is 25 %. Newer fields are optional: ``version``, ``seed``,
+``learning_curve`` (a list with an object an epoch), ``machine``, ``packages``, and in ``results`` ``test_cer``,
+``substitutions``, ``deletions``, ``insertions``, ``words``, ``utterances``.
 
 This module imports nothing of ours.
 """
@@ -26,6 +26,10 @@ VERSION = 2
 #: The word error rates, in the order in which the page draws them.
 RATES = ("test_wer", "last_validation_wer", "last_train_wer")
 
+#: Insertions take a rate above 1, but a thousand words heard for each one that was said are no measurement any more:
+#: such a figure is a slip, and one point of it would flatten all others on the chart.
+MOST_RATE = 1000.0
+
 #: Levels of nesting that any real file stays far below, and that JSON writers of every language can take.
 _DEEPEST = 50
 
@@ -40,7 +44,7 @@ def parse(text: str | bytes) -> dict[str, Any]:
     """Read and check one ``hyper.json``.
 
     Raises InvalidHyper where it is no JSON object, half an object, holds NaN or an infinity, lacks one of its
-    three parts or ``results.test_wer``, or gives a rate that is not a number from 0 up.
+    three parts or ``results.test_wer``, or gives a rate that is not a number from 0 to MOST_RATE.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant)
@@ -114,8 +118,10 @@ def _is_finite(value: float) -> bool:
 def _check_rate(name: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidHyper(f"its {name!r} is {_kind(value)} where a number is expected")
-    if not _is_finite(value) or value < 0:
-        raise InvalidHyper(f"its {name!r} is {str(value)[:20]}, and a word error rate is a number from 0 up")
+    if not 0 <= value <= MOST_RATE:
+        raise InvalidHyper(
+            f"its {name!r} is {str(value)[:20]}, and a word error rate is a ratio from 0 to {MOST_RATE:g}: 0.25 is 25 %"
+        )
 
 
 def _kind(value: Any) -> str:

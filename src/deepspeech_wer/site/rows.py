@@ -24,6 +24,9 @@ _MOST_CHANGES = 40
 #: The recipe's numbers of batches follow from the data and the batch sizes: their change is no news of its own.
 _DERIVED = "total_batches_"
 
+#: Optional figures are not checked when a run is kept. One above this is none, nor could it be written in a cell.
+_MOST = 1e12
+
 
 @dataclass(frozen=True)
 class Change:
@@ -255,7 +258,7 @@ def _row(
 def _figures(results: dict[str, Any]) -> Figures:
     def number(name: str) -> float | None:
         value = results.get(name)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0 else None
+        return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST else None
 
     return Figures(
         test=results["test_wer"],

@@ -14,10 +14,12 @@ window.wer = (function () {
     return { ...landing, index, failed: landing.state !== "trained", hyper: hyper || null };
   });
 
+  const MOST = 1e12; // as in the table: what is above it is no figure
+
   /** A figure of a run's results, or null where it gave none. */
   function figure(run, name) {
     const value = run.hyper ? run.hyper.results[name] : null;
-    return typeof value === "number" && Number.isFinite(value) && value >= 0 ? value : null;
+    return typeof value === "number" && value >= 0 && value <= MOST ? value : null;
   }
 
   const trained = runs.filter((run) => run.hyper);
