@@ -89,6 +89,8 @@ def test_a_click_on_a_landing_without_a_page_goes_to_its_row(page: Page) -> None
     page.base = page.base.replace("/history/", "/legacy/")
     page.open()
     assert page.trace("Test")["x"] == [0, 1, 2]
+    assert "Run without a landing" in page.hover(*page.point("Test", 0))
+    assert "Run without a landing" not in page.hover(*page.point("Test", 2))
     assert [label.text for label in page.all("#chart .xtick text")] == ["a" * 7, "2026-01-01", made.sha(1)[:7]]
     page.click(*page.point("Test", 0))
     page.wait(f"location.hash === '#landing-{'a' * 40}'")

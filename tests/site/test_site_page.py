@@ -102,6 +102,42 @@ def test_a_newest_landing_that_failed_comes_first(tmp_path: Path) -> None:
     assert words(soup, ".verdict").startswith("Before it: 33.1 % test WER")
 
 
+def test_a_hint_for_the_person_at_the_machine_is_not_published(tmp_path: Path) -> None:
+    records = made.history(tmp_path)[:5]
+    assert records[-1].hint == "look at the end of its log"
+    built(records, tmp_path / "web")
+    files = [path for path in (tmp_path / "web").rglob("*") if path.suffix in {".html", ".js", ".txt"}]
+    assert len(files) > 10 and not any(b"look at the end of its log" in path.read_bytes() for path in files)
+
+
+@pytest.mark.parametrize(
+    ("repository", "shown"),
+    [
+        ("/home/ada/clients/speech.git", "speech.git"),
+        ("/home/ada/my speech/", "my speech"),
+        ("../clients/speech", "speech"),
+        ("/srv/a:b/speech", "speech"),
+        ("file:///home/ada/clients/speech", "speech"),
+        ("file:/home/ada/clients/speech", "speech"),
+        ("git@example.org:ada/speech.git", "git@example.org:ada/speech.git"),
+        ("https://example.org/ada/speech", "https://example.org/ada/speech"),
+        ("ssh://ada@example.org:2222/srv/speech", "ssh://example.org:2222/srv/speech"),
+        ("https://ada:s3cret@example.org/a b", "a b"),
+    ],
+)
+def test_of_a_path_on_this_machine_only_its_name_is_shown(tmp_path: Path, repository: str, shown: str) -> None:
+    soup = built(made.history(tmp_path)[:1], tmp_path / "web", repository=repository)
+    assert words(soup, ".about > :first-child") == shown
+    assert "clients" not in soup.get_text()
+
+
+def test_what_a_click_does_is_said_as_it_is(tmp_path: Path) -> None:
+    assert "click a point for its commit." in words(built(made.history(tmp_path), tmp_path / "web"), ".keys")
+    soup = built([made.trained(tmp_path, 1, made.hyper(0.2), url=None)], tmp_path / "web")
+    assert "click a point for its row in the table." in words(soup, ".keys")
+    assert "commit" not in words(soup, ".keys")
+
+
 def test_only_failures(tmp_path: Path) -> None:
     soup = built([made.failed(tmp_path, 1), made.failed(tmp_path, 2)], tmp_path / "web")
     assert words(soup, ".verdict") == "No run has given a word error rate yet."

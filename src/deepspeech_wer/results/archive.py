@@ -1,7 +1,8 @@
 """The archive: one folder a run, kept for good.
 
-``<data root>/runs/<run id>/`` is a job's result folder as the job left it (see ``job/spec.py``). Runs made
-before the tracker, by the notebook of 2016 and 2017, have a ``hyper.json`` alone, in ``<data root>/legacy/``.
+``<data root>/runs/<run id>/`` is a job's result folder as the job left it (see ``job/spec.py``). Runs without a
+landing have a ``hyper.json`` alone, in ``<data root>/legacy/``: those made before the tracker, by the notebook of
+2016 and 2017, and those made by hand where there is no commit to show them at.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from deepspeech_wer.results import hyper
 class RunRecord:
     """What one run came to.
 
-    ``landing`` is None for a run made before the tracker. ``state`` is TRAINED or FAILED. ``hyper`` is the
+    ``landing`` is None for a run from ``legacy/``. ``state`` is TRAINED or FAILED. ``hyper`` is the
     checked content of hyper.json for a trained run, and None for a failed one, which has a ``why`` instead.
     """
 
@@ -113,7 +114,7 @@ def keep_failure(spec: JobSpec, error: TrackerError) -> None:
 def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
     """Every run that is kept, in commit order, and a sentence for every folder that could not be read.
 
-    Runs made before the tracker come first, by the time at which they started; then landings by their
+    Runs without a landing come first, by the time at which they started; then landings by their
     position on the branch, and the runs of one landing by the time at which they started.
     """
     records, troubles = [], []
@@ -131,7 +132,7 @@ def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
 
 
 def import_legacy(data_root: Path, sources: Iterable[Path]) -> tuple[list[str], list[str]]:
-    """Copy runs made before the tracker into the archive.
+    """Copy runs without a landing, such as those made before the tracker, into the archive.
 
     A source is a ``hyper.json``, a folder that holds one, or a folder of such folders. Returns the names of
     the runs that were added and a sentence for every one that was not; importing a run twice adds nothing.

@@ -40,7 +40,8 @@ def build(records: Sequence[RunRecord], web_root: Path, *, title: str, repositor
     """Make the site of ``records``, which are in commit order, in ``web_root``; gives the path of its page.
 
     Only what differs is written, each file atomically, the page after all that it needs. ``repository`` is the
-    tracked repository's address, linked if it is one of http or https. Raises TrackerError where a file cannot be
+    tracked repository's address, linked if it is one of http or https; of a path on this machine only the last
+    component is shown. Raises TrackerError where a file cannot be
     written or read, SettingsError where a file in the web root is somebody else's.
     """
     logged = [record for record in records if record.landing and logs.is_there(record.folder)]
@@ -110,6 +111,7 @@ def _page(table: Sequence[Row], title: str, repository: str) -> str:
         landings=len({row.slot for row in table if not row.legacy}),
         others=sum(row.legacy for row in table),
         unnamed=text.UNNAMED,
+        has_commits=any(row.url for row in table),
         failures=sum(row.failed and row.newest for row in table),
         best=min(trained, default=None),
         worst=max(trained, default=None),

@@ -60,6 +60,9 @@ class Row:
     of the same landing exists. ``delta`` is the test WER minus that of the last landing before it that has a
     figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None;
     ``figures`` is None if it failed. ``changes`` are the first of the ``changed`` parameters that differ.
+
+    What to do about a failure is not here: it is told to the person at the machine, in the tracker's log, and may
+    name files that are not published.
     """
 
     run: str
@@ -77,7 +80,6 @@ class Row:
     log: str | None
     state: str
     why: str
-    hint: str
     started: str
     finished: str
     legacy: bool
@@ -243,7 +245,6 @@ def _row(
         log=log,
         state=record.state,
         why=text.plain(record.why, 500),
-        hint=text.plain(record.hint, 300),
         started=text.plain(record.started, 40),
         finished=text.plain(record.finished, 40),
         legacy=landing is None,

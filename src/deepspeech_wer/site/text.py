@@ -8,9 +8,11 @@ password. Nothing here escapes for HTML or JavaScript: that is done where the te
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -19,6 +21,8 @@ _BIDI = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\
 
 #: What a data set is called that a run does not name.
 UNNAMED = "an unnamed data set"
+
+_HOST_AND_PATH = re.compile(r"[^/]+:(?!//)")
 
 NO_BREAK = "\u00a0"
 MINUS = "\u2212"
@@ -73,12 +77,18 @@ def link(address: Any) -> str | None:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def address(text: Any) -> str:
-    """A repository's address as it may be shown: without user name and password if it is a URL."""
+def address(text: str) -> str:
+    """A repository's address as it may be shown: a URL without user name and password, a path without its folders.
+
+    How a machine's folders are called is nobody's business but its own. What git takes for ``host:path``, with a
+    colon before the first slash, is no path of this machine and stays as it is.
+    """
     parts = _split(text)
-    if parts is not None and parts.scheme and "@" in parts.netloc:
+    if parts is not None and parts.scheme and parts.netloc:
         return plain(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])))
-    return plain(text)
+    if _HOST_AND_PATH.match(text) and not text.startswith("file:"):
+        return plain(text)
+    return plain(PurePosixPath(text).name)
 
 
 def _split(text: Any) -> SplitResult | None:
