@@ -171,10 +171,12 @@ def test_a_checkpoint_of_another_network_or_a_damaged_one_is_refused(
 def test_a_checkpoint_that_cannot_be_written_is_told_and_leaves_nothing_half(
     smoke: Settings, corpus: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
+    folder = tmp_path / "kept"
+    for name in (checkpoints.BEST, checkpoints.LAST):
+        (folder / name / "in the way").mkdir(parents=True)
     with pytest.raises(RecipeError, match="could not be written"):
-        _train(dataclasses.replace(smoke, checkpoint_dir=tmp_path / "file"), corpus)
-    assert (tmp_path / "file").read_text() == "in the way"
+        _train(dataclasses.replace(smoke, checkpoint_dir=folder), corpus)
+    assert {path.name for path in folder.iterdir()} == {checkpoints.BEST, checkpoints.LAST}
 
 
 def _with_infinite_audio(data: run.Data, place: int) -> run.Data:
