@@ -30,6 +30,13 @@ class Repository:
         made.git("init", "--quiet", "--initial-branch=main")
         return made
 
+    @classmethod
+    def begun(cls, path: Path) -> Repository:
+        """One with a first commit."""
+        made = cls.new(path)
+        made.commit("Begin")
+        return made
+
     def git(self, *arguments: str, author: str = "Ada Park") -> str:
         identity = {
             "GIT_CONFIG_GLOBAL": os.devnull,

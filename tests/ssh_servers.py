@@ -19,7 +19,7 @@ from typing import Any
 import asyncssh
 
 import support
-from deepspeech_wer.publish.sftp import Target
+from deepspeech_wer.publish.target import Target
 
 KINDS = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
 

@@ -98,8 +98,7 @@ def test_the_line_for_cron_runs(tmp_path: Path) -> None:
     lines = (support.ROOT / "crontab.example").read_text().splitlines()
     (line,) = [line for line in lines if line.startswith("*/15")]
     command = line.split(None, 5)[5].replace("$HOME/deepspeech-wer/.venv/bin", str(Path(sys.executable).parent))
-    repository = Repository.new(tmp_path / "repository")
-    repository.commit("Begin")
+    repository = Repository.begun(tmp_path / "repository")
     head = repository.train("Good", 0.5)
     config = tmp_path / ".config" / "deepspeech_wer" / "config.toml"
     config.parent.mkdir(parents=True)

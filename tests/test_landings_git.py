@@ -13,9 +13,7 @@ from history import Repository
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = Repository.new(tmp_path / "repository")
-    made.commit("Begin")
-    return made
+    return Repository.begun(tmp_path / "repository")
 
 
 def mirror_of(repository: Repository, tmp_path: Path) -> Mirror:

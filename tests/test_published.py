@@ -31,9 +31,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = Repository.new(tmp_path / "repository")
-    made.commit("Begin")
-    return made
+    return Repository.begun(tmp_path / "repository")
 
 
 @pytest.fixture

@@ -20,9 +20,7 @@ SLOW = "#!/bin/sh\necho begun > {mark}\nsleep 300\n"
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    made = Repository.new(tmp_path / "repository")
-    made.commit("Begin")
-    return made
+    return Repository.begun(tmp_path / "repository")
 
 
 @pytest.fixture

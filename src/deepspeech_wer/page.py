@@ -46,7 +46,7 @@ def publish(settings: Settings, log: Log) -> None:
         log.step(f"not published, since ds_website_server_fqdn is not set: the site is in {settings.web_root}")
         return
     from deepspeech_wer.publish.release import publish as publish_release
-    from deepspeech_wer.publish.sftp import Target
+    from deepspeech_wer.publish.target import Target
 
     target = Target(
         host=settings.website_server_fqdn,

@@ -28,8 +28,7 @@ def seconds(command: list[str], environment: dict[str, str]) -> float:
 def main() -> None:
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 15
     with tempfile.TemporaryDirectory() as folder:
-        repository = Repository.new(Path(folder) / "repository")
-        repository.commit("Begin")
+        repository = Repository.begun(Path(folder) / "repository")
         repository.train("Good", 0.5)
         installation = Installation(Path(folder) / "home", {"ds_repository": str(repository.path)})
         assert installation.run("run").returncode == 0

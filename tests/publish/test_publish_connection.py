@@ -19,7 +19,8 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.sftp import Target, connect
+from deepspeech_wer.publish.sftp import connect
+from deepspeech_wer.publish.target import Target
 from ssh_servers import KINDS, new_key, public_line
 
 
@@ -282,7 +283,8 @@ def test_a_name_that_does_not_exist(server: Any) -> None:
 def test_something_else_than_an_ssh_server(start_server: Callable[..., Any], greeting: bytes) -> None:
     # In a process of its own, where nobody has set up logging: paramiko's then goes to standard error.
     code = (
-        "import sys; from pathlib import Path; from deepspeech_wer.publish.sftp import PublishError, Target, connect\n"
+        "import sys; from pathlib import Path; from deepspeech_wer.errors import PublishError\n"
+        "from deepspeech_wer.publish.sftp import Target, connect\n"
         "target = Target('127.0.0.1', int(sys.argv[1]), 'me', 'www', privkey=Path(sys.argv[2]))\n"
         "try: connect(target).__enter__()\n"
         "except PublishError as error: print(error.message)"

@@ -30,7 +30,7 @@ from paramiko.auth_handler import AuthOnlyHandler
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.keys import Identity, identities
 from deepspeech_wer.publish.knownhosts import Trust, host_key, lookup, verify
-from deepspeech_wer.publish.sftp import Target
+from deepspeech_wer.publish.target import Target
 
 if hasattr(paramiko, "DSSKey"):
     import pysftp

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.knownhosts import host_key
-from deepspeech_wer.publish.sftp import Target
+from deepspeech_wer.publish.target import Target
 
 #: No private key comes near this size, in bytes.
 LARGEST_KEY_FILE = 1 << 20

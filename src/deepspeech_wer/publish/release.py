@@ -31,7 +31,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.assets import SERVER_SETTINGS, Collection, collect, open_source
-from deepspeech_wer.publish.sftp import Target, connect
+from deepspeech_wer.publish.sftp import connect
+from deepspeech_wer.publish.target import Target
 
 if TYPE_CHECKING:
     from deepspeech_wer.publish.connection import Connection

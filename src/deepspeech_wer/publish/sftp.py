@@ -1,4 +1,4 @@
-"""Where a site is published to, and the way there: SSH with strict host keys, SFTP with pysftp.
+"""The way to where a site is published: SSH with strict host keys, SFTP with pysftp.
 
     target = Target("www.example.org", 22, "www", "site", privkey=Path("~/.ssh/id_ed25519"))
     with connect(target) as connection:
@@ -12,64 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish.target import Target, check
 
 if TYPE_CHECKING:
     from deepspeech_wer.publish.connection import Connection
-
-
-@dataclass(frozen=True)
-class Target:
-    """A folder on an SSH server, and how to prove who we are and who it is.
-
-    ``root`` is the web root on the server; relative to the login folder if it does not begin with ``/``.
-    ``privkey`` is a private key file of any kind; without one the SSH agent's keys are tried.
-    ``passphrase_command`` prints the passphrase of an encrypted ``privkey``; it is split as a shell
-    would, but no shell runs it. ``known_hosts`` replaces ``~/.ssh/known_hosts`` and
-    ``/etc/ssh/ssh_known_hosts``. ``timeout`` is in seconds without progress, not in all.
-    """
-
-    host: str
-    port: int
-    username: str
-    root: str
-    privkey: Path | None = None
-    # Not in the repr: people write secrets into commands.
-    passphrase_command: str | None = field(default=None, repr=False)
-    known_hosts: Path | None = None
-    timeout: float = 30.0
-
-    def __str__(self) -> str:
-        return f"{self.username}@{self.host}:{self.port}"
-
-
-def check(target: Target) -> None:
-    """Raises PublishError if ``target`` cannot be connected to, whatever the server does."""
-    # A host or user beginning with "-" would be read as an option in the commands that hints give.
-    if not target.host or target.host.startswith("-") or any(c.isspace() or c in "/@," for c in target.host):
-        raise PublishError(
-            f"cannot publish to the host {target.host!r}: it is not the name of a server",
-            "set the web server's name (ds_website_server_fqdn), such as www.example.org",
-        )
-    if not 0 < target.port < 65536:
-        raise PublishError(
-            f"cannot publish to port {target.port} of {target.host}: there is no such port",
-            "set the SSH port of the web server (ds_website_server_port), a number from 1 to 65535",
-        )
-    if not target.username or target.username.startswith("-"):
-        raise PublishError(
-            f"cannot publish to {target.host} as user {target.username!r}: it is not a user's name",
-            "set the user to log in as (ds_website_username)",
-        )
-    if not target.timeout > 0:
-        raise PublishError(
-            f"cannot publish to {target} with a timeout of {target.timeout} s",
-            "set a timeout of more than 0 seconds",
-        )
 
 
 @contextmanager
