@@ -68,12 +68,19 @@ def test_every_setting_is_listed_and_in_the_readme(installation: Installation) -
         assert f"`{name}`" in readme, name
 
 
-def test_every_setting_of_the_recipe_is_in_the_readme() -> None:
+def test_every_setting_of_the_recipe_is_in_the_readme_with_its_default() -> None:
     from deepspeech_train.settings import Settings
 
     readme = (support.ROOT / "README.md").read_text()
     for field in dataclasses.fields(Settings):
-        assert f"`ds_{field.name}`" in readme, field.name
+        default = field.default
+        if isinstance(default, bool):
+            shown = f"`{int(default)}`"
+        elif default is dataclasses.MISSING or default in (None, ""):
+            shown = ""  # a path, told in words or not set
+        else:
+            shown = f"`{default}`"
+        assert f"| `ds_{field.name}` | {field.metadata['about']} | {shown}" in readme, field.name
 
 
 def test_runs_made_before_the_tracker(installation: Installation, tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from .errors import RecipeError
+from .files import written_whole
 
 LAST = "last.npz"
 BEST = "best.npz"
@@ -59,21 +59,11 @@ class Progress:
 def save(path: Path, variables: Mapping[str, Any], progress: Progress) -> None:
     """Writes a checkpoint; RecipeError when the file system refuses."""
     arrays = {name: variable.numpy() for name, variable in variables.items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    hint = "Free space, or name another folder with ds_checkpoint_dir."
+    with contextlib.suppress(OSError):  # what is wrong with the folder is told when the file is opened
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RecipeError(
-            f"The checkpoint {path} could not be written: {error.strerror or error}.",
-            "Free space, or name another folder with ds_checkpoint_dir.",
-        ) from error
+    with written_whole(path, "The checkpoint", hint) as file:
+        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)
 
 
 def restore(path: Path, variables: Mapping[str, Any]) -> Progress:

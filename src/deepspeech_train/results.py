@@ -7,7 +7,6 @@ is published. Nor does a NaN: what was not measured is null.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -23,8 +22,8 @@ from . import text
 from .checkpoints import Progress
 from .data.batches import Example, batch_count
 from .data.manifest import Corpus
-from .errors import RecipeError
 from .evaluation import Evaluation
+from .files import written_whole
 from .scoring import Score, Transcription
 from .settings import Settings
 
@@ -198,17 +197,8 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _write_whole(path: Path, content: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(content, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise RecipeError(
-            f"{path} could not be written: {error.strerror or error}.",
-            "Free space, or name another folder with ds_result_dir.",
-        ) from error
+    with written_whole(path, "The file", "Free space, or name another folder with ds_result_dir.") as file:
+        file.write(content.encode())
 
 
 def now() -> datetime:

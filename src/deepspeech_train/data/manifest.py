@@ -14,12 +14,12 @@ keys are left to other tools; blank lines are skipped.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_train.errors import RecipeError
+from deepspeech_train.files import written_whole
 
 
 @dataclass(frozen=True)
@@ -98,18 +98,8 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
             "speaker": utterance.speaker,
         }
         lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        try:
-            temporary.write_text("".join(lines), encoding="utf-8")
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise RecipeError(
-            f"cannot write the manifest {path}: {error.strerror or error}",
-            "check that the folder exists, is yours and has room",
-        ) from error
+    with written_whole(path, "The manifest", "Check that the folder exists, is yours and has room.") as file:
+        file.write("".join(lines).encode())
 
 
 def _parse(line: bytes, folder: Path) -> Utterance:
