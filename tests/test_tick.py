@@ -4,6 +4,7 @@ import base64
 import functools
 import http.server
 import json
+import os
 import signal
 import subprocess
 import threading
@@ -304,6 +305,24 @@ def test_a_tick_that_is_ended_goes_on_the_next_time(
     assert not (installation.cache / "lock").exists()
     assert not Path(f"/proc/{mark.read_text().strip()}").exists(), "also what kill -9 left is ended"
     assert [path.name for path in (installation.data / "runs").iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_trainer_whose_every_keeper_was_killed_is_ended_by_the_next_tick(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    mark = tmp_path / "begun"
+    script = f"#!/bin/sh\ntest -e {mark} && exit 1\necho $PPID $$ > {mark}.new; mv {mark}.new {mark}\nsleep 300\n"
+    repository.land("Slow at first", {"bin/run-wer-automation.sh": script})
+    process = installation.start("run")
+    wait_for(mark, process)
+    worker, trainer = map(int, mark.read_text().split())
+    os.kill(worker, signal.SIGSTOP)  # so that it cannot clean up when the tick dies
+    process.kill()
+    process.communicate(timeout=30)
+    os.kill(worker, signal.SIGKILL)
+    assert Path(f"/proc/{trainer}").exists()
+    installation.run("run")
+    assert not Path(f"/proc/{trainer}").exists()
 
 
 def test_a_lost_last_sha1_loses_no_landing(repository: Repository, installation: Installation) -> None:
