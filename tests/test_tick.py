@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from history import BROKEN, Repository
+from history import BROKEN, SCRIPT, Repository
 from installation import Installation
 
 SLOW = "#!/bin/sh\necho begun > {mark}\nsleep 300\n"
@@ -319,7 +319,14 @@ def test_a_trainer_whose_every_keeper_was_killed_is_ended_by_the_next_tick(
     repository: Repository, installation: Installation, tmp_path: Path
 ) -> None:
     mark = tmp_path / "begun"
-    script = f"#!/bin/sh\ntest -e {mark} && exit 1\necho $PPID $$ > {mark}.new; mv {mark}.new {mark}\nsleep 300\n"
+    lines = (
+        "#!/bin/sh",
+        f"test -e {mark} && exit 1",
+        "sleep 300 &",
+        f"echo $PPID $! > {mark}.new; mv {mark}.new {mark}",
+        "wait",
+    )
+    script = "\n".join(lines) + "\n"
     repository.land("Slow at first", {"bin/run-wer-automation.sh": script})
     process = installation.start("run")
     wait_for(mark, process)
@@ -331,6 +338,17 @@ def test_a_trainer_whose_every_keeper_was_killed_is_ended_by_the_next_tick(
     assert is_running(trainer)
     installation.run("run")
     assert not is_running(trainer)
+
+
+def test_two_installations_that_train_one_commit_at_once_do_not_end_each_others_jobs(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    script = f"#!/bin/sh\nsleep 1\n{SCRIPT.format(wer=0.5)}"
+    repository.land("Takes a second", {"bin/run-wer-automation.sh": script})
+    installations = [Installation(tmp_path / f"home{n}", installation.variables) for n in range(4)]
+    processes = [each.start("run") for each in installations]
+    ends = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [0] * 4, ends
 
 
 def test_a_lost_last_sha1_loses_no_landing(repository: Repository, installation: Installation) -> None:

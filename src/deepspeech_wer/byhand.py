@@ -58,7 +58,7 @@ def _keep(result: Path, settings: Settings) -> None:
     if landing is None:  # no commit to show it at: it is kept as the runs made before the tracker are
         archive.import_legacy(settings.dataroot, [result / "hyper.json"])
         return
-    run = archive.new_run_id(settings.dataroot, landing.sha)
+    run = archive.new_run_id(landing.sha)
     spec = JobSpec(
         run_id=run,
         landing=landing,

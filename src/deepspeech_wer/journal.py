@@ -2,7 +2,7 @@
 
 ``<data root>/journal.jsonl`` gets a line at each step of a landing and is never rewritten::
 
-    {"time": "2026-11-21T02:30:09+00:00", "sha": "...", "state": "trained", "run": "20261121-023009-1a2b3c4"}
+    {"time": "2026-11-21T02:30:09+00:00", "sha": "...", "state": "trained", "run": "20261121-023009-1a2b3c4-5d6e7f"}
 
 A landing goes one way::
 

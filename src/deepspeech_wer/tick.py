@@ -127,7 +127,7 @@ def train(settings: Settings, journal: Journal, mirror: Mirror, landing: Landing
     from deepspeech_wer.job.spec import JobSpec
     from deepspeech_wer.results import archive
 
-    run = archive.new_run_id(settings.dataroot, landing.sha)
+    run = archive.new_run_id(landing.sha)
     checkpoint_dir, remark = checkpoints.prepare(settings.dataroot, landing.sha, settings.cache / "checkpoint_file")
     spec = JobSpec(
         run_id=run,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -92,11 +93,13 @@ def _check_kinds(spec: JobSpec, status: Status) -> None:
         raise TypeError("a value in it is of the wrong kind")
 
 
-def new_run_id(data_root: Path, sha: str) -> str:
-    """A name for a run of ``sha`` that begins now: sorts by time and is not taken yet."""
-    name = f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{sha[:7]}"
-    taken = [n for n in range(1, 1000) if (data_root / "runs" / (f"{name}-{n}" if n > 1 else name)).exists()]
-    return f"{name}-{taken[-1] + 1}" if taken else name
+def new_run_id(sha: str) -> str:
+    """A name for a run of ``sha`` that begins now: sorts by time, and no other run anywhere has it.
+
+    The digits at the end are by chance: two installations on one machine, both started by cron in the same second, may
+    train the same commit, and the name is how the processes of a run are told from all others.
+    """
+    return f"{datetime.now(UTC).strftime('%Y%m%d-%H%M%S')}-{sha[:7]}-{secrets.token_hex(3)}"
 
 
 def keep_failure(spec: JobSpec, error: TrackerError) -> None:
