@@ -164,8 +164,10 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"n_hidden": EVIL, EVIL: 1, "__proto__": 3, "constructor": 1, MARKED_NAME: MARKED_VALUE},
         {"n_hidden": "b", EVIL: 2, "constructor": 2, MARKED_NAME: "z"},
     ]
+    many = {f"a_name_that_goes_on_and_on_for_quite_a_while_{n:03d}": f"value_{n}_" * 9 for n in range(300)}
     kinds = {
         "history": history,
+        "changes": [*history, made.trained(archive, 6, made.hyper(0.18, many))],
         "empty": [],
         "one": history[:1],
         "failures": [made.failed(archive, 1), made.failed(archive, 2)],

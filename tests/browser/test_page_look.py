@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
 from browser.conftest import EVIL, MARKED_NAME, MARKED_VALUE, Page
 
-KINDS = ["history", "empty", "one", "failures", "legacy", "long", "hostile"]
+KINDS = ["history", "changes", "empty", "one", "failures", "legacy", "long", "hostile"]
 
 
 def choose(page: Page, name: str) -> None:
@@ -26,6 +27,21 @@ def test_no_page_complains_or_is_wider_than_a_phone(page: Page, kind: str) -> No
         element.getBoundingClientRect().right > 361 && !element.closest(".scroll, .plot, .unseen")).length"""
     assert page.js(wide) == 0
     assert page.errors() == []
+
+
+def test_a_row_of_three_hundred_changes_keeps_the_table_in_shape(page: Page) -> None:
+    page.base = page.base.replace("/history/", "/changes/")
+    page.width(1400)
+    page.open()
+    sizes = """const scroll = document.querySelector(".scroll");
+        return [scroll.scrollWidth - scroll.clientWidth, document.querySelector("tbody tr").offsetHeight]"""
+    too_wide, height = page.js(sizes)
+    assert too_wide <= 0 and height < 600
+    hidden = page.all("tbody .changes details .change")
+    assert len(hidden) == 34 and not any(line.is_displayed() for line in hidden)
+    page.one("tbody .changes summary").send_keys(Keys.ENTER)
+    assert all(line.is_displayed() for line in hidden) and page.js(sizes)[0] <= 0
+    assert "and 293 more" in page.hover(*page.point("Test", 4))
 
 
 def test_only_failures_and_nothing_at_all(page: Page) -> None:
