@@ -48,10 +48,8 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
     result folder cannot be written.
     """
     if not _is_whole(spec.partial):
-        raise LandingFailed(
-            f"the job replaced its own result folder {spec.partial}",
-            "let it write into the folder, and leave that in place",
-        )
+        did = "replaced" if os.path.lexists(spec.partial) else "removed"
+        raise LandingFailed(f"the job {did} its own result folder", "let it write into that folder, and leave it in place")
     source = _find(spec, logs, before)
     target = spec.partial / HYPER
     try:
