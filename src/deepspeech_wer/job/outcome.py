@@ -49,7 +49,9 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
     """
     if not _is_whole(spec.partial):
         did = "replaced" if os.path.lexists(spec.partial) else "removed"
-        raise LandingFailed(f"the job {did} its own result folder", "let it write into that folder, and leave it in place")
+        raise LandingFailed(
+            f"the job {did} its own result folder", "let it write into that folder, and leave it in place"
+        )
     source = _find(spec, logs, before)
     target = spec.partial / HYPER
     try:
