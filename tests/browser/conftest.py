@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
@@ -101,12 +102,21 @@ class Page:
         actions.perform()
 
     def hover(self, x: float, y: float, place: str = "#chart") -> str:
-        """The text of the card that appears when the pointer comes to a point from elsewhere."""
+        """The text of the card that appears when the pointer comes to a point from elsewhere.
+
+        On a busy machine plotly may still be drawing when the pointer comes, and take no notice: it comes again then.
+        """
         card = self.one(f"{place} .card")
-        self.pointer(("move", 1, 1))
-        WebDriverWait(self.driver, 5, 0.05).until(lambda _: not card.is_displayed())
-        self.pointer(("move", x - 2, y - 2), ("move", x, y))
-        WebDriverWait(self.driver, 5, 0.05).until(lambda _: card.is_displayed())
+        for last in (False, False, False, True):
+            self.pointer(("move", 1, 1))
+            WebDriverWait(self.driver, 5, 0.05).until(lambda _: not card.is_displayed())
+            self.pointer(("move", x - 2, y - 2), ("move", x, y))
+            try:
+                WebDriverWait(self.driver, 5, 0.05).until(lambda _: card.is_displayed())
+                break
+            except TimeoutException:
+                if last:
+                    raise
         return card.text.replace("\xa0", " ")
 
     def click(self, x: float, y: float) -> None:
