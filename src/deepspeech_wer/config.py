@@ -21,6 +21,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,62 @@ def _port(value: str) -> int:
     if not 0 < number < 65536:
         raise ValueError("a port from 1 to 65535 is expected")
     return number
+
+
+def _count(value: str) -> int:
+    number = int(value)
+    if number < 0:
+        raise ValueError("a whole number, 0 or more, is expected")
+    return number
+
+
+def _positive(value: str) -> int:
+    number = int(value)
+    if number < 1:
+        raise ValueError("a whole number, 1 or more, is expected")
+    return number
+
+
+def _amount(value: str) -> float:
+    number = float(value)
+    if not 0 <= number < float("inf"):
+        raise ValueError("a number, 0 or more, is expected")
+    return number
+
+
+def _flag(value: str) -> bool:
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    if value.strip().lower() not in words:
+        raise ValueError("1 or 0 is expected")
+    return words[value.strip().lower()]
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def parse(value: str) -> str:
+        if value not in choices:
+            raise ValueError(f"one of {', '.join(choices)} is expected")
+        return value
+
+    return parse
+
+
+def _date(value: str) -> str:
+    """A date or a time of ISO 8601; without a zone it is UTC."""
+    when = datetime.fromisoformat(value)
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+
+
+def _niceness(value: str) -> int:
+    number = int(value)
+    if not 0 <= number <= 19:
+        raise ValueError("a niceness from 0 to 19 is expected")
+    return number
+
+
+def _web_address(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError("an http or https address is expected")
+    return value.rstrip("/")
 
 
 def _list(value: str) -> tuple[str, ...]:
@@ -92,6 +149,25 @@ class Settings:
     github_project: str = _setting("", _text, "with ds_github_account, instead of ds_repository: its project")
     github_ref: str = _setting("", _text, "the same as ds_ref, under its old name")
     automation_force_sha: tuple[str, ...] = _setting((), _list, "commits to train now, whatever has landed (a,b,...)")
+    landings: str = _setting(
+        "landed",
+        _one_of("landed", "merges"),
+        "what counts: every step of the branch (landed), or merges alone (merges)",
+    )
+    landings_source: str = _setting(
+        "git", _one_of("git", "github"), "who is asked what has landed: the repository (git), or GitHub's API (github)"
+    )
+    landings_newest: bool = _setting(False, _flag, "train only the newest of the landings that a tick finds (1 or 0)")
+    landings_every: int = _setting(1, _positive, "train every n-th landing, counted from the branch's first commit")
+    landings_since: str = _setting("", _date, "train only what was committed since this date (ISO 8601)")
+    landings_paths: tuple[str, ...] = _setting((), _list, "train only what changed one of these paths (git pathspecs)")
+    github_token: str = _setting("", _text, "token for GitHub's API", secret=True)
+    github_token_command: str = _setting("", _text, "command that prints the token for GitHub's API", secret=True)
+    github_api: str = _setting("https://api.github.com", _web_address, "address of GitHub's API")
+    github_status: bool = _setting(False, _flag, "set a commit status on GitHub for every landing (1 or 0)")
+    seeds: int = _setting(1, _positive, "times that a landing is trained, each with a seed of its own")
+    retries: int = _setting(2, _count, "times that a failed landing is tried again before it is passed")
+    retry_wait: float = _setting(1800.0, _seconds, "seconds before the first retry; doubled for each one after it")
     dataroot: Path = _setting(
         Path(), _path, "folder of the runs, the logs and the web root", default_text="$XDG_DATA_HOME/deepspeech_wer"
     )
@@ -107,6 +183,38 @@ class Settings:
     kernel: str = _setting("", _text, "Jupyter kernel of the notebook", default_text="this Python environment")
     run_timeout: float = _setting(7 * 24 * 3600.0, _seconds, "seconds that one run may take; 0: no limit")
     cell_timeout: float = _setting(0.0, _seconds, "seconds that one notebook cell may take; 0: no limit")
+    log_limit: float = _setting(200.0, _amount, "megabytes that a run may print; 0: no limit")
+    disk_free: float = _setting(2.0, _amount, "gigabytes that must be free before a run starts")
+    require_gpu: bool = _setting(False, _flag, "start no run where no GPU is seen (1 or 0)")
+    cuda_visible_devices: str = _setting("", _text, "GPUs that the job sees, as CUDA_VISIBLE_DEVICES has it")
+    nice: int = _setting(0, _niceness, "niceness of the job, 0 to 19")
+    ionice: str = _setting("", _one_of("", "idle", "best-effort"), "I/O class of the job: idle or best-effort")
+    job_python: str = _setting("", _text, "Python interpreter of the job", default_text="this Python environment")
+    setup_command: str = _setting(
+        "", _text, "command that fills the job's virtual environment, run in the checkout when its dependencies changed"
+    )
+    setup_files: tuple[str, ...] = _setting(
+        (), _list, "files that say what the dependencies are", default_text="requirements*.txt, pyproject.toml, *.lock"
+    )
+    job_env: tuple[str, ...] = _setting((), _list, "variables that the job gets to see although they are secret")
+    keep_clone: bool = _setting(False, _flag, "leave the last checkout in place (1 or 0)")
+    keep_runs: int = _setting(
+        500, _count, "newest runs of which everything is kept; of older ones only figures and transcripts; 0: all"
+    )
+    keep_checkpoints: int = _setting(1, _count, "trained landings whose checkpoints are kept")
+    keep_logs: int = _setting(5, _positive, "files that the tracker's own log is spread over, 5 MB each")
+    gpu_usage_root: Path | None = _setting(None, _path, "folder of the two below", default_text="the run's own folder")
+    gpu_usage_csv: str = _setting("", _text, "CSV file for the GPU's power, temperature, load, memory and clocks")
+    gpu_usage_charts: str = _setting("", _text, "folder for charts of them (PNG)")
+    notify_command: str = _setting(
+        "", _text, "command that is run for a notification, with JSON on its input", secret=True
+    )
+    notify_webhook: str = _setting("", _web_address, "address to which a notification is posted as JSON", secret=True)
+    notify_mail: tuple[str, ...] = _setting((), _list, "addresses to which a notification is mailed by sendmail")
+    notify_on: tuple[str, ...] = _setting(
+        ("failure", "recovery", "regression", "publish"), _list, "what is notified", default_text="all of them"
+    )
+    regression: float = _setting(1.0, _amount, "percentage points by which a WER must rise to be called a regression")
     site_title: str = _setting("", _text, "title of the page", default_text="the repository's name")
     commit_url: str = _setting(
         "", _commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
@@ -175,9 +283,13 @@ class Settings:
         return {name: value for name, value in wanted.items() if not os.environ.get(name)}
 
     def withheld(self) -> tuple[str, ...]:
-        """The variables that a job does not get to see: the website's, and the address, which may hold a password."""
-        website = (f"ds_{item.name}" for item in fields(self) if item.name.startswith("website_"))
-        return (*website, "ds_repository", "SSH_AUTH_SOCK")
+        """The variables that a job does not get to see, but for those in ``ds_job_env``.
+
+        These are the website's, those that are or may hold secrets, and the ways to an agent or to GitHub.
+        """
+        own = (f"ds_{f.name}" for f in fields(self) if f.name.startswith("website_") or f.metadata.get("secret"))
+        names = (*own, "SSH_AUTH_SOCK", "GITHUB_TOKEN", "GH_TOKEN")
+        return tuple(name for name in names if name not in self.job_env)
 
 
 def _xdg(kind: str) -> Path:

@@ -44,6 +44,10 @@ class RepositoryError(TrackerError):
     """The tracked repository cannot be reached or read: nobody's landing is at fault."""
 
 
+class EnvironmentFailure(TrackerError):
+    """The machine is at fault and no landing: the disk is full, there is no GPU. It counts against nobody."""
+
+
 class LandingFailed(TrackerError):
     """One landing's own fault: it is recorded as failed and the next one goes on."""
 

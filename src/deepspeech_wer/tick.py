@@ -30,7 +30,7 @@ def tick(settings: Settings, log: Log) -> int:
         pick_up(settings, journal)
         head = find_head(url, settings.tracked_ref())
         forced = settings.automation_force_sha
-        if head.sha == journal.last_sha1() and not forced and not journal.unpublished():
+        if head.sha == journal.last_sha1() and not forced and not journal.unpublished(settings.seeds):
             log.step(f"nothing new: {public(url)} is at {head.sha[:7]}, which is done")
             return errors.EXIT_DONE
 
@@ -50,7 +50,7 @@ def tick(settings: Settings, log: Log) -> int:
             published = show(settings, journal, log)
             if published and not forced:
                 journal.advance(landing.sha)
-        if journal.unpublished() and not found.landings:
+        if journal.unpublished(settings.seeds) and not found.landings:
             published = show(settings, journal, log)
         if published and not forced:
             journal.advance(head.sha)
@@ -77,8 +77,8 @@ def plan(settings: Settings, log: Log) -> int:
         trained = not settings.automation_force_sha and is_trained(settings, journal, landing)
         verb = "publish the result of" if trained else "train"
         log.step(f"would {verb} {landing.short} ({landing.subject[:60]})")
-    if not found.landings and journal.unpublished():
-        log.step(f"would publish {len(journal.unpublished())} results that are not on the page yet")
+    if not found.landings and journal.unpublished(settings.seeds):
+        log.step(f"would publish {len(journal.unpublished(settings.seeds))} results that are not on the page yet")
     elif not found.landings:
         log.step(f"would do nothing: {public(url)} is at {head.sha[:7]}, which is done")
     return errors.EXIT_DONE
@@ -198,6 +198,6 @@ def show(settings: Settings, journal: Journal, log: Log) -> bool:
     except errors.PublishError as error:
         log.step(f"not published: {error.message}" + (f" ({error.hint})" if error.hint else ""))
         return False
-    for sha in journal.unpublished():
+    for sha in journal.unpublished(settings.seeds):
         journal.note(sha, State.PUBLISHED)
     return True

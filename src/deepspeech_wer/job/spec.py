@@ -35,7 +35,12 @@ class JobSpec:
 
     ``script`` and ``notebook`` are relative to ``checkout``; the script is used if the checkout has it.
     ``parameters`` are injected into the notebook; ``environment`` is set for the job; the variables named in
-    ``withheld`` are taken out of it. ``run_seconds`` and ``cell_seconds`` are limits, 0 meaning none.
+    ``withheld`` are taken out of it. ``run_seconds``, ``cell_seconds`` and ``log_bytes`` are limits, 0 meaning none.
+
+    ``seed`` counts the trainings of one landing that differ in their seed alone, from 0; ``attempt`` counts all runs of
+    the landing, from 1. ``python`` is the job's interpreter, empty for the tracker's own; ``setup_command`` fills the
+    virtual environment of the job, kept below ``environments`` by the hash of ``setup_files``. ``gpu_csv`` and
+    ``gpu_charts`` are where GPU figures go beside the result folder, empty for nowhere else.
     """
 
     run_id: str
@@ -52,6 +57,17 @@ class JobSpec:
     withheld: tuple[str, ...] = ()
     run_seconds: float = 0.0
     cell_seconds: float = 0.0
+    log_bytes: int = 0
+    seed: int = 0
+    attempt: int = 1
+    nice: int = 0
+    ionice: str = ""
+    python: str = ""
+    setup_command: str = ""
+    setup_files: tuple[str, ...] = ()
+    environments: str = ""
+    gpu_csv: str = ""
+    gpu_charts: str = ""
 
     @property
     def partial(self) -> Path:
@@ -71,7 +87,8 @@ class JobSpec:
         """The inverse of :meth:`to_json`."""
         value: dict[str, Any] = json.loads(text)
         value["landing"] = Landing.from_json(value["landing"])
-        value["withheld"] = tuple(value["withheld"])
+        for name in ("withheld", "setup_files"):
+            value[name] = tuple(value.get(name, ()))
         for name in ("checkout", "result", "checkpoint_dir"):
             value[name] = Path(value[name])
         return cls(**value)
