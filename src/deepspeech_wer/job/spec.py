@@ -104,7 +104,8 @@ class Status:
     """How a job stands, or how it ended: what ``status.json`` holds.
 
     ``state`` is RUNNING, TRAINED or FAILED. ``why`` says in a sentence why it failed and ``hint`` what to do;
-    both are empty otherwise. ``cell`` of ``cells`` code cells are done. Times are ISO 8601 in UTC.
+    both are empty otherwise. ``cell`` of ``cells`` code cells are done. Times are ISO 8601 in UTC. ``disk_full`` says
+    that a failed run ended with no space left on a disk that it writes to.
     """
 
     state: str
@@ -114,6 +115,7 @@ class Status:
     hint: str = ""
     cell: int = 0
     cells: int = 0
+    disk_full: bool = False
 
     def to_json(self) -> str:
         """The status as JSON text."""
