@@ -62,17 +62,43 @@ def landing(number: int, **fields: Any) -> Landing:
     return Landing(**values | fields)
 
 
-def trained(archive: Path, number: int, content: dict[str, Any], *, run: str = "", **fields: Any) -> RunRecord:
-    """A run that gave figures."""
-    return _record(archive, number, run, fields, state=TRAINED, hyper=content)
+def trained(
+    archive: Path,
+    number: int,
+    content: dict[str, Any],
+    *,
+    run: str = "",
+    seed: int = 0,
+    attempt: int = 1,
+    **fields: Any,
+) -> RunRecord:
+    """A run that gave figures; ``fields`` are the landing's."""
+    run = run or _run_id(number, attempt)
+    return _record(archive, number, run, fields, state=TRAINED, hyper=content, seed=seed, attempt=attempt)
 
 
 def failed(
-    archive: Path, number: int, why: str = "its notebook stopped in cell 3: NameError", **fields: Any
+    archive: Path,
+    number: int,
+    why: str = "its notebook stopped in cell 3: NameError",
+    *,
+    run: str = "",
+    seed: int = 0,
+    attempt: int = 1,
+    **fields: Any,
 ) -> RunRecord:
     """A run that came to nothing."""
-    hint = "look at the end of its log"
-    return _record(archive, number, "", fields, state=FAILED, hyper=None, why=why, hint=hint)
+    told = {"why": why, "hint": "look at the end of its log"}
+    run = run or _run_id(number, attempt)
+    return _record(archive, number, run, fields, state=FAILED, hyper=None, seed=seed, attempt=attempt, **told)
+
+
+def seeds(archive: Path, number: int, *tests: float, **parameters: Any) -> list[RunRecord]:
+    """A landing that was trained once for each of the given test WERs, with a seed of its own each time."""
+    return [
+        trained(archive, number, hyper(test, {**parameters, "random_seed": 4567 + seed}), seed=seed, attempt=seed + 1)
+        for seed, test in enumerate(tests)
+    ]
 
 
 def legacy(archive: Path, name: str, content: dict[str, Any], git_hash: str = "") -> RunRecord:
@@ -108,8 +134,11 @@ def long_history(archive: Path, count: int) -> list[RunRecord]:
     return records
 
 
-def _record(archive: Path, number: int, run: str, fields: dict[str, Any], **values: Any) -> RunRecord:
-    run_id = run or f"2026-run-{number:05d}"
+def _run_id(number: int, attempt: int) -> str:
+    return f"2026-run-{number:05d}" + (f"-{attempt}" if attempt > 1 else "")
+
+
+def _record(archive: Path, number: int, run_id: str, fields: dict[str, Any], **values: Any) -> RunRecord:
     folder = archive / "runs" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "log.txt").write_text(f"log of {run_id}\n")

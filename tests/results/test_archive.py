@@ -15,13 +15,24 @@ from deepspeech_wer.job.spec import FAILED, TRAINED, JobSpec, Status
 from deepspeech_wer.results import archive
 
 
-def result(data: Path, name: str, number: int, state: str = TRAINED, hyper: str | None = None) -> Path:
-    """A result folder as a job leaves it."""
+def result(
+    data: Path,
+    name: str,
+    number: int,
+    state: str = TRAINED,
+    hyper: str | None = None,
+    started: str = "",
+    **fields: Any,
+) -> Path:
+    """A result folder as a job leaves it; ``fields`` are the landing's, or ``seed`` and ``attempt`` of the run."""
     folder = data / "runs" / name
     folder.mkdir(parents=True)
-    spec = JobSpec(name, made.landing(number), "main", data, folder, data, "run.sh", "DeepSpeech.ipynb")
+    counts = {name: fields.pop(name) for name in ("seed", "attempt") if name in fields}
+    landing = made.landing(number, **fields)
+    spec = JobSpec(name, landing, "main", data, folder, data, "run.sh", "DeepSpeech.ipynb", **counts)
     (folder / "job.json").write_text(spec.to_json())
-    (folder / "status.json").write_text(Status(state, f"2026-01-0{number}T00:00:00+00:00", why="w", hint="h").to_json())
+    started = started or f"2026-01-0{number}T00:00:00+00:00"
+    (folder / "status.json").write_text(Status(state, started, why="w", hint="h").to_json())
     if state == TRAINED:
         (folder / "hyper.json").write_text(json.dumps(made.hyper(0.2)) if hyper is None else hyper)
     return folder
@@ -38,6 +49,42 @@ def test_runs_come_in_commit_order_after_those_made_before(tmp_path: Path) -> No
     assert [record.run_id for record in records[3:]] == ["b", "c", "d", "a", "e"]
     assert (records[-1].state, records[-1].hyper, records[-1].why) == (FAILED, None, "w")
     assert records[0].started.startswith("2016-10-21") and records[0].sha.startswith("117a623")
+
+
+def test_attempts_count_and_not_clocks(tmp_path: Path) -> None:
+    result(tmp_path, "second", 1, started="2026-01-01T00:00:00+00:00", attempt=2)
+    result(tmp_path, "third", 1, started="2025-12-31T00:00:00+00:00", attempt=3, seed=1)
+    result(tmp_path, "first", 1, FAILED, started="2026-01-02T00:00:00+00:00", attempt=1)
+    records, _ = archive.load(tmp_path)
+    assert [(record.run_id, record.attempt, record.seed) for record in records] == [
+        ("first", 1, 0),
+        ("second", 2, 0),
+        ("third", 3, 1),
+    ]
+
+
+def test_the_runs_of_a_landing_stay_together_where_another_has_its_position(tmp_path: Path) -> None:
+    for attempt in (1, 2):
+        result(tmp_path, f"old-{attempt}", 2, started=f"2026-01-0{attempt}T00:00:00+00:00", attempt=attempt)
+        started = f"2026-01-0{attempt}T12:00:00+00:00"
+        result(tmp_path, f"new-{attempt}", 2, started=started, attempt=attempt, sha="a" * 40)
+    assert [record.run_id for record in archive.load(tmp_path)[0]] == ["old-1", "old-2", "new-1", "new-2"]
+
+
+def test_a_run_of_before_there_were_seeds_and_attempts(tmp_path: Path) -> None:
+    folder = result(tmp_path, "a", 1)
+    spec = json.loads((folder / "job.json").read_text())
+    del spec["seed"], spec["attempt"]
+    (folder / "job.json").write_text(json.dumps(spec))
+    record = archive.keep(folder)
+    assert (record.seed, record.attempt) == (0, 1)
+
+
+def test_a_run_of_which_only_the_figures_are_kept_still_loads(tmp_path: Path) -> None:
+    folder = result(tmp_path, "a", 1)
+    assert {path.name for path in folder.iterdir()} == {"job.json", "status.json", "hyper.json"}
+    record = archive.keep(folder)
+    assert record.state == TRAINED and record.hyper and record.hyper["results"]["test_wer"] == 0.2
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"context": {}, "parameters": {}, "results": {"test_wer": NaN}}'])
@@ -67,6 +114,9 @@ def test_what_is_no_result_folder_is_told_and_left_out(tmp_path: Path, file: str
     [
         ("job.json", ("landing", "position"), "7"),
         ("job.json", ("landing", "sha"), None),
+        ("job.json", ("seed",), True),
+        ("job.json", ("seed",), 1.0),
+        ("job.json", ("attempt",), "2"),
         ("status.json", ("started",), 3),
     ],
 )
@@ -80,6 +130,13 @@ def test_a_value_of_the_wrong_kind_is_told(tmp_path: Path, file: str, path: tupl
     (folder / file).write_text(json.dumps(content))
     records, troubles = archive.load(tmp_path)
     assert not records and "wrong kind" in troubles[0]
+
+
+@pytest.mark.parametrize(("name", "value"), [("seed", -1), ("attempt", 0)])
+def test_a_count_below_the_first_is_told(tmp_path: Path, name: str, value: int) -> None:
+    result(tmp_path, "a", 1, **{name: value})
+    records, troubles = archive.load(tmp_path)
+    assert not records and "below the first" in troubles[0]
 
 
 def test_importing_twice_adds_nothing_and_bad_files_are_told(tmp_path: Path) -> None:

@@ -83,6 +83,18 @@ def test_git_hash(value: Any, found: str | None) -> None:
     assert hyper.git_hash({"context": {"git_hash": value}}) == found
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [({"name": "ted", "size": 1}, "ted"), ("ted", "ted"), ({"b": 1, "a": 2}, '{"a": 2, "b": 1}'), (None, "null")],
+)
+def test_the_name_of_a_data_set(value: Any, name: str) -> None:
+    assert hyper.data_set({"parameters": {"data_set": value}}) == name
+
+
+def test_a_data_set_that_is_not_named_at_all() -> None:
+    assert hyper.data_set({"parameters": {}}) == ""
+
+
 def test_a_dump_is_one_line_that_no_script_element_ends_at() -> None:
     evil = "</script><!--\u2028\u2029\n\ud800&'\""
     content = {**GOOD, "parameters": {"x": evil, evil: 1}}

@@ -22,6 +22,16 @@ def test_a_line_a_run_in_commit_order_without_the_failed(tmp_path: Path) -> None
     assert "git_hash" not in made.history(tmp_path)[0].hyper["context"]  # type: ignore[index]  # merging changes no record
 
 
+def test_every_seed_has_a_line_and_says_which_it_is_of(tmp_path: Path) -> None:
+    records = made.seeds(tmp_path, 1, 0.2, 0.21, 0.19)
+    assert records[1].hyper is not None
+    records[1].hyper["seed"] = 4568
+    runs = hyperjs.read(hyperjs.merge(records))
+    assert [run["results"]["test_wer"] for run in runs] == [0.2, 0.21, 0.19]
+    assert [run.get("seed_index") for run in runs] == [None, 1, 2]
+    assert [run.get("seed") for run in runs] == [None, 4568, None], "what the run itself wrote stays as it is"
+
+
 def test_no_runs() -> None:
     assert hyperjs.merge([]) == "window.ALL_THE_DATA = [];\n"
     assert hyperjs.read(hyperjs.merge([])) == []

@@ -30,6 +30,8 @@ class RunRecord:
 
     ``landing`` is None for a run from ``legacy/``. ``state`` is TRAINED or FAILED. ``hyper`` is the
     checked content of hyper.json for a trained run, and None for a failed one, which has a ``why`` instead.
+    ``seed`` counts the trainings of a landing that differ in their seed alone, from 0; ``attempt`` all of its runs,
+    from 1.
     """
 
     run_id: str
@@ -41,6 +43,8 @@ class RunRecord:
     finished: str
     why: str = ""
     hint: str = ""
+    seed: int = 0
+    attempt: int = 1
 
     @property
     def sha(self) -> str:
@@ -81,6 +85,8 @@ def keep(folder: Path) -> RunRecord:
         finished=status.finished,
         why=why,
         hint=hint,
+        seed=spec.seed,
+        attempt=spec.attempt,
     )
 
 
@@ -89,8 +95,11 @@ def _check_kinds(spec: JobSpec, status: Status) -> None:
     landing = spec.landing
     named = (spec.run_id, landing.sha, landing.author, landing.date, landing.subject)
     told = (status.state, status.started, status.finished, status.why, status.hint)
-    if not all(isinstance(text, str) for text in named + told) or type(landing.position) is not int:
+    counted = (landing.position, spec.seed, spec.attempt)
+    if not all(isinstance(text, str) for text in named + told) or not all(type(number) is int for number in counted):
         raise TypeError("a value in it is of the wrong kind")
+    if spec.seed < 0 or spec.attempt < 1:
+        raise ValueError("its seed or its attempt is below the first one")
 
 
 def new_run_id(sha: str) -> str:
@@ -117,8 +126,8 @@ def keep_failure(spec: JobSpec, error: TrackerError) -> None:
 def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
     """Every run that is kept, in commit order, and a sentence for every folder that could not be read.
 
-    Runs without a landing come first, by the time at which they started; then landings by their
-    position on the branch, and the runs of one landing by the time at which they started.
+    Runs without a landing come first, by the time at which they started; then landings by their position on the
+    branch, and the runs of one landing one after the other by their attempts: a clock may jump back, a count does not.
     """
     records, troubles = [], []
     for folder in _folders(data_root / "runs"):
@@ -131,7 +140,7 @@ def load(data_root: Path) -> tuple[list[RunRecord], list[str]]:
             records.append(_legacy(folder))
         except (OSError, hyper.InvalidHyper) as error:
             troubles.append(f"{folder / 'hyper.json'} is left out: {error}")
-    return sorted(records, key=_order), troubles
+    return _ordered(records), troubles
 
 
 def import_legacy(data_root: Path, sources: Iterable[Path]) -> tuple[list[str], list[str]]:
@@ -184,8 +193,18 @@ def _legacy(folder: Path) -> RunRecord:
     )
 
 
-def _order(record: RunRecord) -> tuple[int, str, str]:
-    return (record.landing.position if record.landing else 0, record.started, record.run_id)
+def _ordered(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """In commit order; where a rewritten branch has two landings at one position, the one that ran first is first."""
+    runs = sorted(records, key=lambda record: (record.attempt, record.started, record.run_id))
+    places: dict[str, tuple[int, str, str]] = {}
+    for record in runs:
+        if record.landing:
+            places.setdefault(record.sha, (record.landing.position, record.started, record.sha))
+
+    def place(record: RunRecord) -> tuple[int, str, str]:
+        return places[record.sha] if record.landing else (0, record.started, record.run_id)
+
+    return sorted(runs, key=place)
 
 
 def learning(folder: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ The form is that of Mozilla DeepSpeech's notebook of 2016, and files of that age
 
 Word error rates are ratios from 0 to MOST_RATE: 0.25 is 25 %. Newer fields are optional: ``version``, ``seed``,
 ``learning_curve`` (a list with an object an epoch), ``machine``, ``packages``, and in ``results`` ``test_cer``,
-``substitutions``, ``deletions``, ``insertions``, ``words``, ``utterances``.
+``substitutions``, ``deletions``, ``insertions``, ``words``, ``utterances``, ``energy_kwh``.
 
 This module imports nothing of ours.
 """
@@ -82,6 +82,14 @@ def git_hash(hyper: dict[str, Any]) -> str | None:
     if isinstance(value, str) and _SHA.fullmatch(value.strip().lower()):
         return value.strip().lower()
     return None
+
+
+def data_set(hyper: dict[str, Any]) -> str:
+    """The name of the data set that the run was tested on; of one without a name, what stands there; else empty."""
+    value = hyper["parameters"].get("data_set", "")
+    if isinstance(value, dict) and isinstance(value.get("name"), str):
+        return str(value["name"])
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def dump(hyper: dict[str, Any]) -> str:

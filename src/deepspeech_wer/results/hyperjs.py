@@ -1,7 +1,8 @@
 """``js/hyper.js``: all runs that gave figures, for the page.
 
 The form is that of the page of 2016: ``window.ALL_THE_DATA = [ ... ];``, oldest first, one run a line, each the
-content of its hyper.json. What is new stands beside it and is optional: ``run`` (id of the run).
+content of its hyper.json. What is new stands beside it and is optional: ``run`` (id of the run), and ``seed_index``
+where a landing is trained several times: which of its seeds this is, counted from 0, and left out for 0.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def merge(records: Iterable[RunRecord]) -> str:
         context = dict(record.hyper["context"])
         if record.landing:
             context["git_hash"] = record.landing.sha
-        lines.append(hyper.dump({**record.hyper, "context": context, "run": record.run_id}))
+        beside: dict[str, Any] = {"context": context, "run": record.run_id}
+        if record.seed:
+            beside["seed_index"] = record.seed
+        lines.append(hyper.dump({**record.hyper, **beside}))
     return "\n".join([_HEAD, ",\n".join(lines), _TAIL]) + "\n" if lines else f"{_HEAD}{_TAIL}\n"
 
 
