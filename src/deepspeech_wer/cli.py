@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from deepspeech_wer import __version__, config
 from deepspeech_wer.config import Settings
@@ -104,6 +105,74 @@ def _import_legacy(options: argparse.Namespace) -> int:
     return EXIT_RUN_FAILED if troubles and not added else EXIT_DONE
 
 
+def _landings(options: argparse.Namespace) -> int:
+    from deepspeech_wer.landings.listing import list_landings
+
+    return list_landings(_settings(options), options.since, options.json)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from deepspeech_wer.status import status
+
+    return status(_settings(options), options.json)
+
+
+def _show_log(options: argparse.Namespace) -> int:
+    from deepspeech_wer.status import log_of
+
+    return log_of(_settings(options), options.sha, options.follow)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from deepspeech_wer.doctor import doctor
+
+    return doctor(_settings(options), options.json)
+
+
+def _retry(options: argparse.Namespace) -> int:
+    from deepspeech_wer import tick, wishes
+
+    settings = _settings(options)
+    print(wishes.retry(settings, tick.open_journal(settings), options.sha))
+    return EXIT_DONE
+
+
+def _rerun(options: argparse.Namespace) -> int:
+    from deepspeech_wer import tick, wishes
+
+    settings = _settings(options)
+    print(wishes.rerun(settings, tick.open_journal(settings), options.sha, options.seeds))
+    return EXIT_DONE
+
+
+def _skip(options: argparse.Namespace) -> int:
+    from deepspeech_wer import tick, wishes
+
+    settings = _settings(options)
+    print(wishes.skip(settings, tick.open_journal(settings), options.sha, options.why))
+    return EXIT_DONE
+
+
+def _bisect(options: argparse.Namespace) -> int:
+    from deepspeech_wer.bisect import bisect
+
+    settings = _settings(options)
+    return bisect(
+        settings,
+        options.good,
+        options.bad,
+        _log(settings),
+        threshold=options.threshold,
+        significance=options.significance,
+    )
+
+
+def _install_cron(options: argparse.Namespace) -> int:
+    from deepspeech_wer.schedule import install_cron
+
+    return install_cron(options.config, systemd=options.systemd, print_only=options.print_only, remove=options.remove)
+
+
 def _list_settings(options: argparse.Namespace) -> int:
     for name, about in config.names().items():
         default = about["default_text"] or about["default"] or "none"
@@ -121,7 +190,7 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _log(settings: Settings) -> Log:
-    return Log(settings.dataroot / "logs" / "deepspeech-wer.log")
+    return Log(settings.dataroot / "logs" / "deepspeech-wer.log", settings.keep_logs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -163,15 +232,90 @@ def _parser() -> argparse.ArgumentParser:
     publish = verbs.add_parser("publish", parents=[common], help="build the site and publish it again")
     publish.set_defaults(verb=_publish)
 
-    legacy = verbs.add_parser(
-        "import-legacy", parents=[common], help="take runs made before the tracker into the archive"
-    )
+    legacy = verbs.add_parser("import-legacy", parents=[common], help="take runs without a landing into the archive")
     legacy.add_argument("folder", nargs="+", type=Path, help="a hyper.json, or a folder with folders that hold one")
     legacy.set_defaults(verb=_import_legacy)
+
+    _add_verbs_on_landings(verbs, common)
+    _add_verbs_on_the_machine(verbs, common)
 
     listing = verbs.add_parser("settings", help="list every setting, what it means and its default")
     listing.set_defaults(verb=_list_settings)
     return parser
+
+
+def _add_verbs_on_landings(verbs: Any, common: argparse.ArgumentParser) -> None:
+    landings = verbs.add_parser("landings", parents=[common], help="list what has landed, oldest first")
+    landings.add_argument("--since", metavar="SHA", help="after this commit (default: after last_sha1)")
+    landings.add_argument("--json", action="store_true", help="as JSON")
+    landings.set_defaults(verb=_landings)
+
+    log = verbs.add_parser("log", parents=[common], help="print the log of a landing's newest run")
+    log.add_argument("sha", metavar="SHA")
+    log.add_argument("--follow", "-f", action="store_true", help="go on until the run is over")
+    log.set_defaults(verb=_show_log)
+
+    retry = verbs.add_parser("retry", parents=[common], help="have a failed or skipped landing be tried again")
+    retry.add_argument("sha", metavar="SHA")
+    retry.set_defaults(verb=_retry)
+
+    skip = verbs.add_parser("skip", parents=[common], help="have a landing not be trained")
+    skip.add_argument("sha", metavar="SHA")
+    skip.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the journal")
+    skip.set_defaults(verb=_skip)
+
+    rerun = verbs.add_parser("rerun", parents=[common], help="have a landing be trained again, with other seeds")
+    rerun.add_argument("sha", metavar="SHA")
+    rerun.add_argument("--seeds", type=_at_least_one, default=1, metavar="N", help="so many times (default: 1)")
+    rerun.set_defaults(verb=_rerun)
+
+    bisect = verbs.add_parser(
+        "bisect", parents=[common], help="train landings between GOOD and BAD until the first bad one is known"
+    )
+    bisect.add_argument("good", metavar="GOOD", help="SHA of a landing whose WER is good")
+    bisect.add_argument("bad", metavar="BAD", help="SHA of a later landing whose WER is bad")
+    how = bisect.add_mutually_exclusive_group()
+    how.add_argument(
+        "--threshold",
+        type=_points,
+        metavar="POINTS",
+        help="bad is so many percentage points above GOOD (default: ds_regression)",
+    )
+    how.add_argument("--significance", action="store_true", help="bad is significantly worse than GOOD")
+    bisect.set_defaults(verb=_bisect)
+
+
+def _add_verbs_on_the_machine(verbs: Any, common: argparse.ArgumentParser) -> None:
+    status = verbs.add_parser("status", parents=[common], help="tell how things stand: what is on, what waits")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(verb=_status)
+
+    doctor = verbs.add_parser("doctor", parents=[common], help="look at everything that a run needs")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(verb=_doctor)
+
+    cron = verbs.add_parser(
+        "install-cron", parents=[common], help="install the entry that runs a tick every 15 minutes"
+    )
+    cron.add_argument("--systemd", action="store_true", help="a systemd timer of this user instead of a cron entry")
+    what = cron.add_mutually_exclusive_group()
+    what.add_argument("--print", dest="print_only", action="store_true", help="only print it")
+    what.add_argument("--remove", action="store_true", help="remove it")
+    cron.set_defaults(verb=_install_cron)
+
+
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("a whole number, 1 or more, is expected")
+    return number
+
+
+def _points(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise argparse.ArgumentTypeError("a number of percentage points, 0 or more, is expected")
+    return number
 
 
 if __name__ == "__main__":

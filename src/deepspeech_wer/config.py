@@ -30,6 +30,9 @@ from deepspeech_wer.errors import SettingsError
 #: Folder name under each XDG base directory.
 NAME = "deepspeech_wer"
 
+#: What a person can be notified of.
+NOTIFICATIONS = ("failure", "recovery", "regression", "publish")
+
 Scalar = str | int | float | bool
 
 
@@ -113,6 +116,13 @@ def _web_address(value: str) -> str:
 
 def _list(value: str) -> tuple[str, ...]:
     return tuple(item.strip() for item in value.split(",") if item.strip())
+
+
+def _notifications(value: str) -> tuple[str, ...]:
+    names = _list(value)
+    if unknown := [name for name in names if name not in NOTIFICATIONS]:
+        raise ValueError(f"{unknown[0]} is none of {', '.join(NOTIFICATIONS)}")
+    return names
 
 
 def _commit_url(value: str) -> str:
@@ -211,9 +221,7 @@ class Settings:
     )
     notify_webhook: str = _setting("", _web_address, "address to which a notification is posted as JSON", secret=True)
     notify_mail: tuple[str, ...] = _setting((), _list, "addresses to which a notification is mailed by sendmail")
-    notify_on: tuple[str, ...] = _setting(
-        ("failure", "recovery", "regression", "publish"), _list, "what is notified", default_text="all of them"
-    )
+    notify_on: tuple[str, ...] = _setting(NOTIFICATIONS, _notifications, "what is notified", default_text="all of them")
     regression: float = _setting(1.0, _amount, "percentage points by which a WER must rise to be called a regression")
     site_title: str = _setting("", _text, "title of the page", default_text="the repository's name")
     commit_url: str = _setting(
@@ -277,10 +285,35 @@ class Settings:
         """The ref to track; ``HEAD`` stands for the remote's default branch."""
         return self.ref or self.github_ref or "HEAD"
 
-    def job_environment(self) -> dict[str, str]:
-        """What is set for a job beside what it inherits: the file's [job] table, and a lasting place for data sets."""
+    def job_environment(self, seed: int = 0) -> dict[str, str]:
+        """What is set for a job beside what it inherits: the file's [job] table, and a lasting place for data sets.
+
+        The first training of a landing has the seed that its own settings give it; for the ``seed``-th further one
+        ``ds_random_seed`` is that much higher, or ``seed`` itself where none is set.
+        """
         wanted = {"ds_dataset_path": str(self.dataroot / "datasets"), **self.job}
-        return {name: value for name, value in wanted.items() if not os.environ.get(name)}
+        chosen = {name: value for name, value in wanted.items() if not os.environ.get(name)}
+        if self.cuda_visible_devices:
+            chosen["CUDA_VISIBLE_DEVICES"] = self.cuda_visible_devices
+        if seed:
+            first = os.environ.get("ds_random_seed") or self.job.get("ds_random_seed") or "0"
+            chosen["ds_random_seed"] = str((int(first) if first.strip().isdecimal() else 0) + seed)
+        return chosen
+
+    def gpu_usage_files(self) -> tuple[str, str]:
+        """Where the GPU figures of the last run are put beside its result folder: the CSV file, the folder of charts.
+
+        An empty text for nowhere. Where only the root is set, both are in it under names of ours.
+        """
+        root = self.gpu_usage_root
+        if not root and not self.gpu_usage_csv and not self.gpu_usage_charts:
+            return "", ""
+        csv = self.gpu_usage_csv or ("gpu_usage.csv" if root else "")
+        charts = self.gpu_usage_charts or ("gpu_usage_charts" if root else "")
+        below = root or Path.cwd()
+        return str(below / Path(csv).expanduser()) if csv else "", str(
+            below / Path(charts).expanduser()
+        ) if charts else ""
 
     def withheld(self) -> tuple[str, ...]:
         """The variables that a job does not get to see, but for those in ``ds_job_env``.
@@ -342,7 +375,13 @@ def load(
             break
     values.setdefault("dataroot", _xdg("data") / NAME)
     values.setdefault("clone_path", _xdg("cache") / NAME / "clone")
-    return Settings(**values, job=job, parameters={**injected, **(parameters or {})})
+    settings = Settings(**values, job=job, parameters={**injected, **(parameters or {})})
+    if settings.kernel and (settings.job_python or settings.setup_command):
+        raise SettingsError(
+            "ds_kernel names a kernel, and ds_job_python or ds_setup_command another Python",
+            "set ds_kernel, or the other ones",
+        )
+    return settings
 
 
 def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Scalar]]:

@@ -241,16 +241,19 @@ class Journal:
             if not self.pending(seeds) and not self.unpublished(seeds):
                 _append(descriptor, [{"time": _now(), "sha": sha, "state": str(State.SETTLED)}])
 
-    def is_settled(self, sha: str) -> bool:
-        """Whether nothing is left to do with the branch at ``sha``, as far as the end of the file tells."""
+    def settled_at(self) -> str | None:
+        """The commit at which nothing was left to do, where nothing was noted since; None where there may be something.
+
+        Only the end of the file is read.
+        """
         try:
             with self.path.open("rb") as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
                 line = json.loads(file.read().splitlines()[-1])
-            pointer = self.pointer.read_text()
-            return bool(line["state"] == State.SETTLED and line["sha"] == sha and pointer == sha + "\n")
+            sha = line["sha"] if line["state"] == State.SETTLED else None
+            return str(sha) if self.pointer.read_text() == f"{sha}\n" else None
         except (OSError, ValueError, TypeError, KeyError, IndexError):
-            return False
+            return None
 
     def _take(self, line: Mapping[str, Any]) -> None:
         sha, state = line["sha"], State(line["state"])

@@ -1,6 +1,7 @@
 """What a run tells while it works: a line a step, and a bar on a terminal.
 
-A line is ``2026-11-21T02:30:09Z text``, to standard error and to ``<data root>/logs/deepspeech-wer.log``.
+A line is ``2026-11-21T02:30:09Z text``, to standard error and to ``<data root>/logs/deepspeech-wer.log``, which is
+rotated by size: ``deepspeech-wer.log.1`` is the one before it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Seconds between two lines on the epochs of a job, where there is no bar: a log of a month should stay readable.
 EPOCH_LINES = 20.0
+
+#: Bytes after which the file of the log is set aside and a new one is begun.
+FILE_SIZE = 5_000_000
 
 
 class Bar:
@@ -50,8 +54,9 @@ class Bar:
 class Log:
     """Lines to standard error and, where ``path`` is given, to a file."""
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, files: int = 5) -> None:
         self.path = path
+        self._files = files
         self.is_terminal = sys.stderr.isatty()
 
     def step(self, text: str) -> None:
@@ -63,9 +68,24 @@ class Log:
         else:
             print(line, file=sys.stderr, flush=True)
         if self.path is not None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a") as file:
-                file.write(line + "\n")
+            try:
+                self._write(self.path, line)
+            except OSError as error:  # a full disk is no reason to stop here; what needs it says so itself
+                print(f"(that line is not in {self.path}: {error.strerror})", file=sys.stderr, flush=True)
+
+    def _write(self, path: Path, line: str) -> None:
+        """Append to the file; one that is full is renamed to ``.1``, ``.1`` to ``.2``, and the oldest is removed."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size >= FILE_SIZE:
+            for number in range(self._files - 1, 0, -1):
+                older = path.with_name(f"{path.name}.{number}")
+                newer = path.with_name(f"{path.name}.{number - 1}") if number > 1 else path
+                if newer.exists():
+                    newer.replace(older)
+            if self._files == 1:
+                path.unlink()
+        with path.open("a") as file:
+            file.write(line + "\n")
 
     def bar(self, description: str, unit: str, scale: bool = False) -> Bar:
         """A bar that is shown on a terminal only."""

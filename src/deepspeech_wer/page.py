@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deepspeech_wer.config import Settings
@@ -10,9 +11,12 @@ from deepspeech_wer.errors import SettingsError
 from deepspeech_wer.landings.git import public
 from deepspeech_wer.log import Log
 
+if TYPE_CHECKING:
+    from deepspeech_wer.results.archive import RunRecord
 
-def build(settings: Settings, log: Log) -> None:
-    """Make the web root whole from the archive."""
+
+def build(settings: Settings, log: Log) -> list[RunRecord]:
+    """Make the web root whole from the archive, and give the archive's records, which are in commit order."""
     from deepspeech_wer.results import archive
     from deepspeech_wer.site.build import build as build_site
 
@@ -24,6 +28,7 @@ def build(settings: Settings, log: Log) -> None:
     title = settings.site_title or (f"Word error rate of {name}" if name else "Word error rate")
     page = build_site(records, settings.web_root, title=title, repository=address)
     log.step(f"built {page} from {len(records)} runs")
+    return records
 
 
 def require_website(settings: Settings, is_needed: bool = False) -> None:

@@ -1,0 +1,86 @@
+"""What there is to do: what has landed, what a person asked for, what waits to be tried again.
+
+All of it goes through the journal: what is new is noted there, and what is noted there as unfinished is to do.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deepspeech_wer.errors import SettingsError
+from deepspeech_wer.journal import Journal, State
+from deepspeech_wer.landings import git
+
+if TYPE_CHECKING:
+    from deepspeech_wer.config import Settings
+    from deepspeech_wer.landings import Landing
+    from deepspeech_wer.log import Log
+
+
+def find_head(settings: Settings) -> git.Head:
+    """The tip of the tracked branch, from the source that the settings name. Raises RepositoryError."""
+    if settings.landings_source == "github":
+        from deepspeech_wer.landings.github import GitHub
+
+        return GitHub.of(settings).find_head(settings.tracked_ref())
+    return git.find_head(settings.require_repository(), settings.tracked_ref())
+
+
+def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Head) -> git.Found:
+    """What has landed since ``last_sha1``, oldest first, and why some of it is to be skipped."""
+    from deepspeech_wer.landings.selection import select
+
+    done = {sha for sha, entry in journal.entries().items() if entry.state in (State.PUBLISHED, State.SKIPPED)}
+    if settings.landings_source == "github":
+        from deepspeech_wer.landings.github import GitHub
+
+        found = GitHub.of(settings).landings(head, journal.last_sha1(), done)
+    else:
+        found = mirror.landings(head, journal.last_sha1(), done)
+    return select(found, settings, mirror)
+
+
+def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Head, found: git.Found) -> None:
+    """Note in the journal what is new, what is skipped for the settings' sake, and what is gone from the branch."""
+    known = journal.entries()
+    journal.note_found({each: found.skipped.get(each.sha, "") for each in found.landings if each.sha not in known})
+    entries = journal.entries()
+    waiting = [sha for sha in journal.pending(settings.seeds) if entries[sha].wanted is None]
+    if found.is_rewritten:
+        for sha in waiting:
+            if not mirror.is_on_branch(sha, head.sha):
+                journal.note(sha, State.SKIPPED, why="the branch was rewritten, and it is no longer on it")
+    if settings.landings_newest:
+        on_the_way = {landing.sha for landing in found.landings}
+        for sha in [sha for sha in waiting if sha in on_the_way][:-1]:
+            journal.note(sha, State.SKIPPED, why="a newer one has landed (ds_landings_newest)")
+
+
+def ask(settings: Settings, journal: Journal, mirror: git.Mirror) -> set[str]:
+    """Note that the commits of ``ds_automation_force_sha`` are wanted; gives their SHAs. Raises SettingsError."""
+    landings = [mirror.landing(name) for name in settings.automation_force_sha]
+    for landing in landings:
+        journal.note(landing.sha, State.ASKED, seeds=tuple(range(settings.seeds)), landing=landing)
+    return {landing.sha for landing in landings}
+
+
+def due(settings: Settings, journal: Journal, mirror: git.Mirror, only: set[str], log: Log) -> list[Landing]:
+    """The landings to train now, in the order in which they were noted; of those in ``only``, where it is not empty."""
+    from deepspeech_wer import queue
+
+    todo: list[Landing] = []
+    line = queue.of(journal.entries(), settings)
+    for sha in line.now:
+        try:
+            if not only or sha in only:
+                todo.append(mirror.landing(sha))
+        except SettingsError as error:
+            journal.note(sha, State.SKIPPED, why="it is no commit of the repository any more")
+            log.step(f"{sha[:7]} is skipped: {error.message}")
+    for sha, when in line.later.items():
+        log.step(f"{sha[:7]} has failed and is tried again after {when:%Y-%m-%d %H:%M} UTC")
+    if todo:
+        shas = ", ".join(landing.short for landing in todo[:20])
+        more = f" and {len(todo) - 20} more" if len(todo) > 20 else ""
+        log.step(f"{len(todo)} landing{'s' if len(todo) > 1 else ''} to deal with, oldest first: {shas}{more}")
+    return todo

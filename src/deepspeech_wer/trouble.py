@@ -1,0 +1,80 @@
+"""Trouble that lies outside of all landings, so that no page shows it: the repository is away, the disk is full.
+
+The file ``<data root>/trouble.json`` is there as long as it lasts: ``{"time": ..., "message": ..., "hint": ...}``, the
+time being that of the first tick that met it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from deepspeech_wer.config import Settings
+from deepspeech_wer.errors import EnvironmentFailure, TrackerError
+from deepspeech_wer.files import write_atomically
+from deepspeech_wer.log import Log
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def watched(settings: Settings, log: Log) -> Iterator[None]:
+    """Note and notify where the block cannot go on, and where that is over. What it raises goes on.
+
+    A full disk becomes an EnvironmentFailure.
+    """
+    path = settings.dataroot / "trouble.json"
+    try:
+        yield
+    except TrackerError as error:
+        _begin(settings, log, path, error)
+        raise
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        full = EnvironmentFailure(
+            f"the disk is full: {error.filename or settings.dataroot} cannot be written",
+            "make room there; the next run goes on from here",
+        )
+        _begin(settings, log, path, full)
+        raise full from error
+    if path.exists():
+        _end(settings, log, path)
+
+
+def current(settings: Settings) -> dict[str, str] | None:
+    """The trouble that is on, as its file tells it, or None."""
+    try:
+        value = json.loads((settings.dataroot / "trouble.json").read_text())
+        return {name: str(value[name]) for name in ("time", "message", "hint")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _begin(settings: Settings, log: Log, path: Path, error: TrackerError) -> None:
+    from deepspeech_wer.notify import Notifier
+
+    since = (current(settings) or {}).get("time") or datetime.now(UTC).isoformat(timespec="seconds")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, json.dumps({"time": since, "message": error.message, "hint": error.hint}) + "\n")
+    except OSError:  # the disk may be what the trouble is with
+        pass
+    notifier = Notifier(settings, log)
+    if isinstance(error, EnvironmentFailure):
+        notifier.environment_failed(error)
+    else:
+        notifier.tick_failed(error)
+
+
+def _end(settings: Settings, log: Log, path: Path) -> None:
+    from deepspeech_wer.notify import Notifier
+
+    notifier = Notifier(settings, log)
+    notifier.environment_recovered()
+    notifier.tick_recovered()
+    path.unlink(missing_ok=True)
