@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ def held(path: Path, purpose: str) -> Iterator[None]:
     try:
         os.ftruncate(descriptor, 0)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        os.write(descriptor, f"pid {os.getpid()} on {socket.gethostname()} since {now}: {purpose}\n".encode())
+        os.write(descriptor, f"pid {os.getpid()} on {os.uname().nodename} since {now}: {purpose}\n".encode())
         yield
     finally:
         path.unlink(missing_ok=True)

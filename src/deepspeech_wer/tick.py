@@ -6,8 +6,6 @@ the result, merge all results into the site, publish it, and only then move ``la
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +71,9 @@ def work(settings: Settings, journal: Journal, head: git.Head, log: Log) -> int:
 
 def plan(settings: Settings, log: Log) -> int:
     """Tell what :func:`tick` would do, on a copy of the journal and with a mirror that does not stay."""
+    import shutil
+    import tempfile
+
     url = settings.require_repository()
     page.require_website(settings)
     real = open_journal(settings)
