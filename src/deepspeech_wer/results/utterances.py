@@ -37,13 +37,14 @@ def read_counts(folder: Path) -> dict[str, Counts]:
         descriptor = os.open(folder / "utterances.jsonl", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return {}
+    state = os.fstat(descriptor)
+    if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_BYTES:
+        os.close(descriptor)
+        return {}
     with os.fdopen(descriptor, "rb") as file:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode) or state.st_size > MOST_BYTES:
-            return {}
         counts: dict[str, Counts] = {}
         try:
-            for line in file:
+            for line in filter(bytes.strip, file):
                 name, utterance = _parse(line)
                 if name in counts:
                     return {}

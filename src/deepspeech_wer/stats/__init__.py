@@ -1,0 +1,1 @@
+"""Statistics: pure functions on plain values, no files, nothing of ours imported."""
