@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+_MARK = re.compile(r"\[(?:skip wer|wer skip)\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -13,7 +16,9 @@ class Landing:
 
     ``date`` is when it was committed (ISO 8601, UTC); ``position`` counts the first-parent history from its
     root, the root being 1, so that landings sort in commit order whatever their clocks said; ``url`` is the
-    commit's page on the web, or None.
+    commit's page on the web, or None. ``kind`` is ``merge`` (two or more parents), ``commit``, or ``rebase``: the
+    ``commits`` commits of one rebased pull request, which only GitHub's API can tell; empty where it is not known.
+    ``marked`` says that its message asks for no training, see :func:`is_marked`.
     """
 
     sha: str
@@ -23,6 +28,9 @@ class Landing:
     subject: str
     position: int
     url: str | None = None
+    kind: str = ""
+    commits: int = 1
+    marked: bool = False
 
     @property
     def short(self) -> str:
@@ -37,3 +45,8 @@ class Landing:
     def from_json(cls, value: Mapping[str, Any]) -> Landing:
         """The inverse of :meth:`to_json`."""
         return cls(**{**value, "parents": tuple(value["parents"])})
+
+
+def is_marked(message: str) -> bool:
+    """Whether a commit's whole message holds ``[skip wer]`` or ``[wer skip]``, in any case."""
+    return _MARK.search(message) is not None

@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +42,18 @@ class Head:
 
 @dataclass(frozen=True)
 class Found:
-    """What is new, oldest first, and a sentence for the user where the history is not as it was left."""
+    """What is new, oldest first, and a sentence for the user where the history is not as it was left.
+
+    ``skipped`` tells of those landings that are not to be trained why that is, by their SHA. ``is_rewritten`` says that
+    the commit to go on from is no longer on the branch; ``is_first``, that there is none to go on from, so that the head
+    stands alone.
+    """
 
     landings: tuple[Landing, ...]
     remark: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    is_rewritten: bool = False
+    is_first: bool = False
 
 
 def environment(url: str = "") -> dict[str, str]:

@@ -1,0 +1,117 @@
+"""Which repository on GitHub the settings mean, and the token for its API.
+
+The token is set, or in the environment, or printed by a command such as ``gh auth token``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from deepspeech_wer.errors import SettingsError
+
+if TYPE_CHECKING:
+    from deepspeech_wer.config import Settings
+
+#: Where GitHub's own tools look for one.
+VARIABLES = ("GITHUB_TOKEN", "GH_TOKEN")
+
+#: How long a command may take to print the token, in seconds.
+COMMAND_SECONDS = 60.0
+
+_NAME = re.compile(r"(?!\.+$)[A-Za-z0-9._-]+")
+#: host, account and project of https, ssh, git and scp-like addresses.
+_ADDRESS = re.compile(r"(?:[a-z+]+://)?(?:[^/]*@)?([^/:@]+)(?::\d+)?[/:]/*([^/:]+)/([^/]+?)(?:\.git)?/*")
+
+
+def repository_of(settings: Settings) -> tuple[str, str]:
+    """Account and project: those that are set, else those of ``ds_repository``. Raises SettingsError."""
+    account, project = settings.github_account, settings.github_project
+    if settings.repository and not (account and project):
+        match = _ADDRESS.fullmatch(settings.repository)
+        host = host_of(settings.github_api)
+        if match is None or match[1].lower() not in (host, f"api.{host}", f"www.{host}", f"ssh.{host}"):
+            raise SettingsError(
+                f"ds_repository is no address of a repository on {host}, whose API is to be asked",
+                "set ds_github_account and ds_github_project as well, or ds_github_api for a server of your own",
+            )
+        account, project = match[2], match[3]
+    elif not (account and project):
+        settings.require_repository()
+        account, project = account or "mozilla", project or "DeepSpeech"
+    if not _NAME.fullmatch(account) or not _NAME.fullmatch(project):
+        raise SettingsError(
+            "what is set cannot be a repository on GitHub", "check ds_github_account, ds_github_project"
+        )
+    return account, project
+
+
+def host_of(api: str) -> str:
+    """The host of the website that belongs to the API at ``api``, which is at ``api.`` or ``/api/v3`` of it."""
+    return (urlsplit(api).hostname or "").removeprefix("api.")
+
+
+def website_of(api: str) -> str:
+    """The address of that website."""
+    parts = urlsplit(api)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].removeprefix('api.')}"
+
+
+def is_overheard(api: str) -> bool:
+    """Whether what is sent to ``api`` goes over a network unencrypted."""
+    host = urlsplit(api).hostname or ""
+    return not api.startswith("https://") and host not in ("localhost", "::1") and not host.startswith("127.")
+
+
+def find_token(settings: Settings) -> tuple[str, str]:
+    """The token and the name of where it came from; two empty texts where there is none. Raises SettingsError."""
+    given = {"ds_github_token": settings.github_token} | {name: os.environ.get(name, "") for name in VARIABLES}
+    for name, value in given.items():
+        if value.strip():
+            return _checked(value.strip(), name), name
+    if settings.github_token_command:
+        name = "ds_github_token_command"
+        return _checked(printed_by(settings.github_token_command), name), name
+    return "", ""
+
+
+def _checked(token: str, name: str) -> str:
+    if not token or not token.isascii() or not token.isprintable() or " " in token:
+        raise SettingsError(f"what {name} gives is no token", "a token is one word of letters, digits and _")
+    return token
+
+
+def printed_by(command: str, seconds: float = COMMAND_SECONDS) -> str:
+    """What ``command`` prints, without the space around it.
+
+    Neither the command nor what it printed is told, for both may be secret; its first word is. Raises SettingsError.
+    """
+    hint = "run the command by hand: it must print the token on its standard output and exit with 0"
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if not words:
+        raise SettingsError("ds_github_token_command is not a command: it is empty or has an open quote", hint)
+    try:
+        process = subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+    except OSError as error:
+        raise SettingsError(f"ds_github_token_command: {words[0]} does not start: {error.strerror}", hint) from None
+    try:
+        output, _ = process.communicate(timeout=seconds)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        raise SettingsError(f"ds_github_token_command: {words[0]} did not end within {seconds:g} s", hint) from None
+    if process.returncode:
+        raise SettingsError(f"ds_github_token_command: {words[0]} failed with exit code {process.returncode}", hint)
+    return output.decode(errors="replace").strip()
