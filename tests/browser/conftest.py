@@ -177,6 +177,7 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     many = {f"a_name_that_goes_on_and_on_for_quite_a_while_{n:03d}": f"value_{n}_" * 9 for n in range(300)}
     kinds = {
         "history": history,
+        "seeded": made.seeded_history(archive / "seeded"),
         "changes": [*history, made.trained(archive, 6, made.hyper(0.18, many))],
         "empty": [],
         "one": history[:1],

@@ -10,7 +10,7 @@ from selenium.webdriver.support.ui import Select
 
 from browser.conftest import EVIL, MARKED_NAME, MARKED_VALUE, Page
 
-KINDS = ["history", "changes", "empty", "one", "failures", "legacy", "long", "hostile"]
+KINDS = ["history", "seeded", "changes", "empty", "one", "failures", "legacy", "long", "hostile"]
 
 
 def choose(page: Page, name: str) -> None:

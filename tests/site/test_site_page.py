@@ -158,18 +158,17 @@ def test_another_data_set_is_not_compared(tmp_path: Path) -> None:
     )
 
 
-def test_the_table_has_every_run_newest_first(tmp_path: Path) -> None:
+def test_the_table_has_every_landing_newest_first(tmp_path: Path) -> None:
     records = made.history(tmp_path)
     soup = built(records, tmp_path / "web")
     table = soup.select_one("table")
     assert table and table.caption
     assert all(cell["scope"] == "col" for cell in table.select("thead th"))
     lines = table.select("tbody tr")
-    assert len(lines) == 6 and all(line.th and line.th["scope"] == "row" for line in lines)
-    assert len({line["id"] for line in lines}) == 6
-    shas = [made.sha(number) for number in (5, 4, 3)]
-    assert [line["id"] for line in lines[:3]] == [f"landing-{sha}" for sha in shas]
-    assert lines[3]["id"] == "run-3-first"
+    assert len(lines) == 5 and all(line.th and line.th["scope"] == "row" for line in lines)
+    assert [line["id"] for line in lines] == [f"landing-{made.sha(number)}" for number in (5, 4, 3, 2, 1)]
+    assert [item["id"] for item in lines[2].select("details li")] == ["run-3-first", "run-3-second"]
+    assert [bool(line.select(".tries")) for line in lines] == [False, False, True, False, False]
     columns = len(table.select("thead th"))
     assert {sum(int(str(c.get("colspan", 1))) for c in line.find_all(["td", "th"])) for line in lines} == {columns}
     first = " ".join(lines[0].get_text(" ").replace("\xa0", " ").split())
@@ -178,32 +177,21 @@ def test_the_table_has_every_run_newest_first(tmp_path: Path) -> None:
     assert "its notebook stopped in cell 3: NameError" in lines[1].get_text()
 
 
-def test_landings_js_has_every_run_in_commit_order(tmp_path: Path) -> None:
+def test_landings_js_has_every_landing_with_its_runs_in_commit_order(tmp_path: Path) -> None:
     records = made.history(tmp_path)
     build(records, tmp_path / "web", title="t")
     landings, hypers = data(tmp_path / "web")
-    assert [landing["run"] for landing in landings] == [record.run_id for record in records]
-    assert [landing["slot"] for landing in landings] == [0, 1, 2, 2, 3, 4]
-    assert [landing["newest"] for landing in landings] == [True, True, False, True, True, True]
+    assert [landing["sha"] for landing in landings] == [made.sha(number) for number in range(1, 6)]
+    assert [landing["slot"] for landing in landings] == [0, 1, 2, 3, 4]
+    assert [run["run"] for run in landings[2]["runs"]] == ["3-first", "3-second"] and landings[2]["run"] == "3-second"
+    assert [run["counts"] for run in landings[2]["runs"]] == [False, True]
     assert [hyper["run"] for hyper in hypers] == [record.run_id for record in records if record.hyper]
-    kept = [
-        "sha",
-        "parents",
-        "author",
-        "date",
-        "subject",
-        "position",
-        "url",
-        "run",
-        "state",
-        "why",
-        "started",
-        "finished",
-        "log",
-    ]
-    assert set(kept) <= set(landings[4]) and landings[4]["why"] and landings[4]["log"]
+    kept = {"sha", "parents", "author", "date", "subject", "position", "url"}
+    kept |= {"run", "seed", "state", "why", "started", "finished", "log"}
+    assert kept <= set(landings[3]) and landings[3]["why"] and landings[3]["log"]
+    assert not {"runs", "figures", "spreads"} & set(landings[0]), "one run says it all in its line of hyper.js"
     assert landings[1]["changes"] == [["n_hidden", "128", "256"]]
-    assert landings[5]["changes"] == [["learning_rate", "0.02", "0.001"]]  # the failed run left no parameters
+    assert landings[4]["changes"] == [["learning_rate", "0.02", "0.001"]]  # the failed run left no parameters
 
 
 def told_by(evil: str, root: Path) -> BeautifulSoup:
@@ -269,7 +257,7 @@ def test_a_commit_that_is_no_commit_cannot_break_the_ids(tmp_path: Path) -> None
         made.trained(tmp_path, n, made.hyper(0.2), sha=sha) for n, sha in enumerate(['" onclick=x', "a b", "é"], 1)
     ]
     soup = built(records, tmp_path / "web")
-    assert [row["id"] for row in soup.select("tbody tr")] == ["run-number-3", "run-number-2", "run-number-1"]
+    assert [row["id"] for row in soup.select("tbody tr")] == [f"run-2026-run-0000{number}" for number in (3, 2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -331,6 +319,18 @@ def test_a_figure_that_no_run_can_have_is_left_out(tmp_path: Path) -> None:
     soup = built([made.trained(tmp_path, 1, content)], tmp_path / "web")
     cells = [" ".join(cell.get_text().split()) for cell in soup.select("tbody td.figure")]
     assert cells == ["20.0 %", "19.0 %", "12.0 %", "–", "288 / 144 / –", "–", "–"]
+
+
+def test_no_id_is_there_twice_and_none_can_be_broken(tmp_path: Path) -> None:
+    evil = '" onclick=x'
+    old = [made.legacy(tmp_path, name, made.hyper(0.3), sha) for name, sha in (("a", made.sha(1)), ("b", "b" * 40))]
+    odd = made.trained(tmp_path, 1, made.hyper(0.3), run="number-1", attempt=2)
+    names = [made.trained(tmp_path, 2, made.hyper(0.2), run=f"é{n}", attempt=n, sha=evil) for n in (1, 2, 3)]
+    soup = built([*old, *[old[1]], *made.seeds(tmp_path, 1, 0.2, 0.3), odd, *names], tmp_path / "web")
+    ids = [str(tag["id"]) for tag in soup.find_all(id=True)]
+    assert len(set(ids)) == len(ids) and all(name.isascii() and name.replace("-", "").isalnum() for name in ids)
+    own = soup.find(id=f"landing-{made.sha(1)}")
+    assert own and "run without a landing" not in own.get_text(), "a landing has its name before an old run has it"
 
 
 def test_five_hundred_runs(tmp_path: Path) -> None:

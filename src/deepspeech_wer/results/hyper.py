@@ -89,7 +89,7 @@ def data_set(hyper: dict[str, Any]) -> str:
     value = hyper["parameters"].get("data_set", "")
     if isinstance(value, dict) and isinstance(value.get("name"), str):
         return str(value["name"])
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True, ensure_ascii=False)
 
 
 def dump(hyper: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What the runs of each landing come to together: one figure a landing, whatever number of times it was trained.
 
-A landing may be trained with several seeds, tried again after a failure, and trained anew because a person asked for it.
+A landing may be trained with several seeds, tried again after a failure, and trained anew because a person asked.
 Its figure is the mean of its newest trained run of each seed. What was measured on another data set than its newest
 trained run is of another kind, and does not count; nor does what a newer run of the same seed has replaced. The spread
 is the sample standard deviation over the seeds: how far chance alone moves the figure.

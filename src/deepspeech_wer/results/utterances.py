@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,21 @@ def read_counts(folder: Path) -> dict[str, Counts]:
         except (OSError, ValueError, RecursionError):
             return {}
     return counts
+
+
+def pooled_counts(folders: Sequence[Path]) -> dict[str, Counts]:
+    """The sums over several runs of one landing, for the utterances that all of them have with the same reference.
+
+    Compared are then the means over the seeds: two landings have to be pooled over the same number of runs.
+    """
+    runs = [read_counts(folder) for folder in folders]
+    pooled: dict[str, Counts] = {}
+    for name, first in runs[0].items() if runs else ():
+        each = [run[name] for run in runs if name in run and run[name].words == first.words]
+        if len(each) == len(runs):
+            errors, words = sum(counts.errors for counts in each), sum(counts.words for counts in each)
+            pooled[name] = Counts(errors, words, first.speaker)
+    return pooled
 
 
 def _parse(line: bytes) -> tuple[str, Counts]:

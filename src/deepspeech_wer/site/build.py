@@ -2,11 +2,11 @@
 
 ::
 
-    index.html              the headline, the charts' places, every run in a table; works without JavaScript
+    index.html              the headline, the charts' places, every landing in a table; works without JavaScript
     css/site.css            its look
     js/plotly.min.js        plotly.js, from the plotly package
     js/hyper.js             window.ALL_THE_DATA: parameters and results of every trained run
-    js/landings.js          window.LANDINGS: every run in commit order, failed ones too
+    js/landings.js          window.LANDINGS: every landing in commit order with its runs, failed ones too
     js/*.js                 the charts, drawn in the browser from those two
     runs/<run id>/log.txt   what a run printed
 
@@ -51,15 +51,20 @@ def build(records: Sequence[RunRecord], web_root: Path, *, title: str, repositor
         "js/plotly.min.js": _plotly().read_bytes,
         "js/hyper.js": lambda: hyperjs.merge(records).encode(),
         "js/landings.js": lambda: landings_js(table).encode(),
-        **{f"runs/{record.folder.name}/log.txt": partial(logs.read, record.folder) for record in logged},
+        **{_log(record): partial(logs.read, record.folder) for record in logged},
         PAGE: lambda: _page(table, title, repository).encode(),
     }
-    webroot.write(web_root, files)
+    copied = {name for record in logged if logs.is_copied(record.folder, web_root / (name := _log(record)))}
+    webroot.write(web_root, files, copied)
     return web_root / PAGE
 
 
+def _log(record: RunRecord) -> str:
+    return f"runs/{record.folder.name}/log.txt"
+
+
 def landings_js(table: Sequence[Row]) -> str:
-    """The text of ``js/landings.js``: ``window.LANDINGS = [...];``, one run a line, in commit order."""
+    """The text of ``js/landings.js``: ``window.LANDINGS = [...];``, one landing a line, in commit order."""
     lines = ",\n".join(hyper.dump(row.to_json()) for row in table)
     return f"window.LANDINGS = [\n{lines}\n];\n" if lines else "window.LANDINGS = [];\n"
 
@@ -98,7 +103,9 @@ def _page(table: Sequence[Row], title: str, repository: str) -> str:
     environment.filters |= {
         "percent": text.percent,
         "points": text.points,
+        "spread": text.spread,
         "duration": text.duration,
+        "energy": text.energy,
         "count": text.count,
     }
     trained = [row.figures.test for row in table if row.figures]
@@ -108,14 +115,20 @@ def _page(table: Sequence[Row], title: str, repository: str) -> str:
         repository_url=text.link(repository),
         rows=list(reversed(table)),
         headline=headline(table),
-        landings=len({row.slot for row in table if not row.legacy}),
+        landings=sum(not row.legacy for row in table),
         others=sum(row.legacy for row in table),
+        has_seeds=any(row.seeds > 1 for row in table),
+        has_energy=any(row.figures and row.figures.energy is not None for row in table),
         unnamed=text.UNNAMED,
         has_commits=any(row.url for row in table),
-        failures=sum(row.failed and row.newest for row in table),
+        failures=sum(row.failed for row in table),
         best=min(trained, default=None),
         worst=max(trained, default=None),
-        updated=max((when for row in table if (when := text.moment(row.finished)).iso), key=_iso, default=None),
+        updated=max(
+            (when for row in table for run in row.runs if (when := text.moment(run.finished)).iso),
+            key=_iso,
+            default=None,
+        ),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the page says: a row a run, in commit order, and the headline above them.
+"""What the page says: a row a landing, in commit order, and the headline above them.
 
 Rows are made once, here, for the table (HTML) and for the chart (``js/landings.js``), so that the two agree.
 Their texts are short and free of control characters, but not escaped. Pure functions, no files.
@@ -6,60 +6,33 @@ Their texts are short and free of control characters, but not escaped. Pure func
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from deepspeech_wer.results import hyper
 from deepspeech_wer.results.archive import RunRecord
+from deepspeech_wer.results.landed import Landed, Measure, figures_of
 from deepspeech_wer.site import text
+from deepspeech_wer.site.changes import Change, changes
+from deepspeech_wer.site.figures import NAMES, Figures, figures, together
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 
 #: More changed parameters than this say nothing any more that a person would read.
 _MOST_CHANGES = 40
 
-#: The recipe's numbers of batches follow from the data and the batch sizes: their change is no news of its own.
-_DERIVED = "total_batches_"
-
-#: Optional figures are not checked when a run is kept. One above this is none, nor could it be written in a cell.
-_MOST = 1e12
-
 
 @dataclass(frozen=True)
-class Change:
-    """One parameter that differs from the run before; an empty string means that it was not there."""
+class Run:
+    """One run of a landing.
 
-    name: str
-    before: str
-    after: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What a trained run came to. Rates are ratios, duration is in seconds; None is what the run did not say."""
-
-    test: float
-    validation: float | None
-    train: float | None
-    cer: float | None
-    substitutions: float | None
-    deletions: float | None
-    insertions: float | None
-    words: float | None
-    duration: float | None
-
-
-@dataclass(frozen=True)
-class Row:
-    """One run.
-
-    ``slot`` is its place on the chart's axis: the runs of one landing share it. ``newest`` says that no later run
-    of the same landing exists. ``delta`` is the test WER minus that of the last landing before it that has a
-    figure, a ratio, where both were measured on the same data set. ``url`` and ``log`` are links or None;
-    ``figures`` is None if it failed. ``changes`` are the first of the ``changed`` parameters that differ.
+    ``counts`` says that the landing's figure is made of it, among others: a failed run has none, and one that a newer
+    run of its seed has replaced, or that was measured on another data set, no longer counts. ``log`` is a link or None.
 
     What to do about a failure is not here: it is told to the person at the machine, in the tracker's log, and may
     name files that are not published.
@@ -67,8 +40,35 @@ class Row:
 
     run: str
     anchor: str
+    seed: int
+    counts: bool
+    state: str
+    why: str
+    started: str
+    finished: str
+    log: str | None
+    data_set: str
+    figures: Figures | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The run's entry in ``js/landings.js``; its figures and parameters are in ``js/hyper.js``."""
+        names = "run seed counts state why started finished log"
+        return {name: getattr(self, name) for name in names.split()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One landing, or one run without a landing, with all its runs in the order in which they were made.
+
+    ``slot`` is its place on the chart's axis. ``newest`` is the run that says most about it: the newest that counts,
+    else the newest. ``figures`` are the means over the runs that count, None if all failed; ``spreads`` has the rates
+    that several runs gave, by their names in Figures. ``delta`` is the test WER minus that of the last landing before
+    it that has a figure, a ratio, where both were measured on the same data set. ``url`` is a link or None.
+    ``changes`` are the first of the ``changed`` parameters that differ.
+    """
+
+    anchor: str
     slot: int
-    newest: bool
     sha: str
     short: str
     parents: tuple[str, ...]
@@ -77,48 +77,79 @@ class Row:
     author: str
     date: str
     url: str | None
-    log: str | None
-    state: str
-    why: str
-    started: str
-    finished: str
     legacy: bool
+    runs: tuple[Run, ...]
+    newest: Run
     data_set: str
     figures: Figures | None
+    spreads: Mapping[str, Measure]
     delta: float | None
     changes: tuple[Change, ...]
     changed: int
 
     @property
     def failed(self) -> bool:
-        """Whether the run came to nothing."""
+        """Whether none of its runs gave a figure."""
         return self.figures is None
+
+    @property
+    def seeds(self) -> int:
+        """How many runs its figures are made of."""
+        return sum(run.counts for run in self.runs)
+
+    @property
+    def has_seeds(self) -> bool:
+        """Whether it was trained with a seed that is not the usual one."""
+        return any(run.seed for run in self.runs)
+
+    @property
+    def spread(self) -> float | None:
+        """The sample standard deviation of the test WER over the seeds, a ratio; None with one seed."""
+        return self.spreads["test"].spread if "test" in self.spreads else None
+
+    @property
+    def tries(self) -> str:
+        """How often it was trained, and in vain, in a few words; empty where one run says it all."""
+        failures = sum(run.figures is None for run in self.runs)
+        told = [f"{self.seeds} seeds"] if self.seeds > 1 else []
+        if failures and len(self.runs) > 1:
+            told.append(f"tried {len(self.runs)} times")
+        elif len(self.runs) > max(1, self.seeds):
+            told.append(f"{len(self.runs)} runs")
+        return ", ".join(told)
 
     @property
     def when(self) -> text.Moment:
         """When the commit was made; for a run without a landing, when it began."""
-        return text.moment(self.date or self.started)
+        return text.moment(self.date or self.newest.started)
 
     def to_json(self) -> dict[str, Any]:
-        """The run's entry in ``js/landings.js``; its figures and parameters are in ``js/hyper.js``."""
-        names = (
-            "run anchor slot newest legacy sha short position subject author date url log state why started finished"
+        """The landing's entry in ``js/landings.js``.
+
+        ``run`` and what belongs to it is the newest run. ``figures``, ``spreads`` (standard deviation, lowest,
+        highest) and ``runs`` are there only where they say more than that run's line in ``js/hyper.js``.
+        """
+        names = "anchor slot legacy sha short position subject author date url seeds tries changed"
+        several = {"runs": [run.to_json() for run in self.runs]} if len(self.runs) > 1 else {}
+        spreads = {NAMES[name]: [one.spread, one.lowest, one.highest] for name, one in self.spreads.items()}
+        means = {"figures": self.figures.to_json(), "spreads": spreads} if self.figures and self.seeds > 1 else {}
+        return (
+            {name: getattr(self, name) for name in names.split()}
+            | self.newest.to_json()
+            | {"parents": list(self.parents), "when": self.when.text}
+            | {"changes": [[change.name, change.before, change.after] for change in self.changes]}
+            | means
+            | several
         )
-        return {name: getattr(self, name) for name in names.split()} | {
-            "parents": list(self.parents),
-            "when": self.when.text,
-            "changed": self.changed,
-            "changes": [[change.name, change.before, change.after] for change in self.changes],
-        }
 
 
 @dataclass(frozen=True)
 class Headline:
-    """What a person reads first. ``before`` is the newest trained row of the last landing before ``row`` that has one.
+    """What a person reads first. ``before`` is the last landing before ``row`` that has a figure.
 
-    ``failed`` is the newest landing if its last run failed, whatever came before; ``best`` is the lowest test WER
-    on the data set of ``row``, and ``best_on`` names that set where the table holds runs on another one, too. All
-    of it is None or empty as long as there is nothing to say.
+    ``failed`` is the newest landing if it failed, whatever came before; ``best`` is the lowest test WER on the data
+    set of ``row``, and ``best_on`` names that set where the table holds landings on another one, too. All of it is
+    None or empty as long as there is nothing to say.
     """
 
     row: Row | None = None
@@ -148,31 +179,19 @@ class Headline:
 
 
 def rows(records: Sequence[RunRecord], logs: frozenset[str]) -> list[Row]:
-    """A row for each record, in the same order, which is commit order.
+    """A row for each landing that ``records``, which are in commit order, are of; in that order.
 
     ``logs`` names the runs, by the name of their folder, whose log is in the web root.
     """
-    keys = [_landing_key(record) for record in records]
-    slots = {key: slot for slot, key in enumerate(dict.fromkeys(keys))}
-    last = {key: index for index, key in enumerate(keys)}
-    anchors: set[str] = set()
+    table = figures_of(records)
+    anchors = _anchors(table)
     made: list[Row] = []
-    trained: list[Row] = []
-    parameters: dict[str, Any] | None = None
-    for index, (record, key) in enumerate(zip(records, keys, strict=True)):
-        row = _row(
-            record,
-            slot=slots[key],
-            newest=last[key] == index,
-            anchor=_anchor(record, index, last[key] == index, anchors),
-            log=f"runs/{quote(record.folder.name)}/log.txt" if record.folder.name in logs else None,
-            before=_before(trained, slots[key]),
-            changes=_changes(parameters, record),
-        )
+    before: tuple[Landed, Row] | None = None
+    for slot, landed in enumerate(table):
+        row = _row(landed, slot=slot, anchors=anchors[slot], logs=logs, before=before)
         made.append(row)
-        if record.hyper:
-            trained.append(row)
-            parameters = record.hyper["parameters"]
+        if not row.failed:
+            before = landed, row
     return made
 
 
@@ -185,120 +204,102 @@ def headline(table: Sequence[Row]) -> Headline:
     if not trained:
         return Headline(failed=failed)
     row = trained[-1]
-    before = _before(trained, row.slot)
+    before = trained[-2] if len(trained) > 1 else None
     alike = [other for other in trained if other.data_set == row.data_set]
     best_on = "" if len(alike) == len(trained) else row.data_set or text.UNNAMED
     return Headline(row=row, before=before, best=min(alike, key=_test), best_on=best_on, failed=failed)
-
-
-def _before(trained: Sequence[Row], slot: int) -> Row | None:
-    """The newest trained run of another landing than the one at ``slot``."""
-    return next((row for row in reversed(trained) if row.slot != slot), None)
 
 
 def _test(row: Row) -> float:
     return row.figures.test if row.figures else math.inf
 
 
-def _landing_key(record: RunRecord) -> tuple[str, str]:
-    if record.landing:
-        return ("landing", record.landing.sha)
-    return ("legacy", record.sha or record.run_id)
+def _anchors(table: Sequence[Landed]) -> list[tuple[str, list[str]]]:
+    """The ids of each row and of its runs, none of them twice: ``landing-<sha>`` and ``run-<folder>``.
 
+    Where two rows are of one commit, which happens to runs without a landing only, the newest has its name; where a
+    name is no plain one, there is a number instead.
+    """
+    taken: set[str] = set()
 
-def _anchor(record: RunRecord, index: int, newest: bool, taken: set[str]) -> str:
-    """The id of the row: ``landing-<sha>`` for the landing's newest run; never the same twice."""
-    name = f"landing-{record.sha}" if newest and record.sha else f"run-{record.folder.name}"
-    if not _ID.fullmatch(name) or name in taken:
-        name = f"run-number-{index + 1}"
-    taken.add(name)
-    return name
+    def free(slot: int, *names: str) -> str:
+        numbered = (f"run-number-{number}" for number in itertools.count(slot + 1))
+        name = next(name for name in itertools.chain(names, numbered) if _ID.fullmatch(name) and name not in taken)
+        taken.add(name)
+        return name
+
+    made = []
+    for slot, landed in reversed(list(enumerate(table))):
+        own = [f"landing-{landed.sha}"] if landed.sha else []
+        row = free(slot, *own, f"run-{landed.newest.folder.name}")
+        runs = [free(slot, f"run-{record.folder.name}") for record in landed.records] if len(landed.records) > 1 else []
+        made.append((row, runs or [row]))
+    return made[::-1]
 
 
 def _row(
-    record: RunRecord,
+    landed: Landed,
     *,
     slot: int,
-    newest: bool,
-    anchor: str,
-    log: str | None,
-    before: Row | None,
-    changes: list[Change],
+    anchors: tuple[str, list[str]],
+    logs: frozenset[str],
+    before: tuple[Landed, Row] | None,
 ) -> Row:
-    landing = record.landing
-    figures = _figures(record.hyper["results"]) if record.hyper else None
-    data_set = text.value(record.hyper["parameters"].get("data_set", "")) if record.hyper else ""
-    comparable = figures and before and before.figures and before.data_set == data_set
+    landing = landed.landing
+    counting = {record.run_id for record in landed.runs}
+    runs = tuple(
+        _run(record, anchor, record.run_id in counting, logs)
+        for record, anchor in zip(landed.records, anchors[1], strict=True)
+    )
+    means, spreads = together([run.figures for run in runs if run.counts and run.figures])
+    delta = None
+    if before and means and before[1].figures and landed.is_comparable_with(before[0]):
+        delta = means.test - before[1].figures.test
+    changed = changes(*_parameters(before[0] if before else None, landed))
+    newest = landed.newest
     return Row(
-        run=record.run_id,
-        anchor=anchor,
+        anchor=anchors[0],
         slot=slot,
-        newest=newest,
-        sha=text.plain(record.sha, 40),
-        short=text.plain(record.sha[:7]) or text.plain(record.started, 40)[:10] or text.plain(record.run_id, 10),
+        sha=text.plain(landed.sha, 40),
+        short=text.plain(landed.sha[:7]) or text.plain(newest.started, 40)[:10] or text.plain(newest.run_id, 10),
         parents=tuple(text.plain(parent, 40) for parent in landing.parents) if landing else (),
         position=landing.position if landing else 0,
         subject=text.plain(landing.subject) if landing else "",
         author=text.plain(landing.author, 80) if landing else "",
         date=text.plain(landing.date, 40) if landing else "",
         url=text.link(landing.url) if landing else None,
-        log=log,
+        legacy=landing is None,
+        runs=runs,
+        newest=next(run for run in runs if run.run == newest.run_id),
+        data_set=text.plain(landed.data_set, 80),
+        figures=means,
+        spreads=spreads,
+        delta=delta,
+        changes=tuple(changed[:_MOST_CHANGES]),
+        changed=len(changed),
+    )
+
+
+def _run(record: RunRecord, anchor: str, counts: bool, logs: frozenset[str]) -> Run:
+    return Run(
+        run=record.run_id,
+        anchor=anchor,
+        seed=record.seed,
+        counts=counts,
         state=record.state,
         why=text.plain(record.why, 500),
         started=text.plain(record.started, 40),
         finished=text.plain(record.finished, 40),
-        legacy=landing is None,
-        data_set=data_set,
-        figures=figures,
-        delta=figures.test - before.figures.test if comparable and figures and before and before.figures else None,
-        changes=tuple(changes[:_MOST_CHANGES]),
-        changed=len(changes),
+        log=f"runs/{quote(record.folder.name)}/log.txt" if record.folder.name in logs else None,
+        data_set=text.plain(hyper.data_set(record.hyper), 80) if record.hyper else "",
+        figures=figures(record.hyper["results"]) if record.hyper else None,
     )
 
 
-def _figures(results: dict[str, Any]) -> Figures:
-    def number(name: str) -> float | None:
-        value = results.get(name)
-        return value if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MOST else None
-
-    return Figures(
-        test=results["test_wer"],
-        validation=number("last_validation_wer"),
-        train=number("last_train_wer"),
-        cer=number("test_cer"),
-        substitutions=number("substitutions"),
-        deletions=number("deletions"),
-        insertions=number("insertions"),
-        words=number("words"),
-        duration=number("duration"),
-    )
-
-
-def _changes(previous: dict[str, Any] | None, record: RunRecord) -> list[Change]:
-    """What differs from ``previous``, the parameters of the last run that left any behind.
-
-    Values that changed come first, then what is new, then what is gone, each by name.
-    """
-    if previous is None or record.hyper is None:
-        return []
-    now = record.hyper["parameters"]
-    names = {name for name in previous.keys() | now.keys() if not _same(previous, now, name)}
-    return [
-        Change(
-            text.plain(name, 60),
-            text.value(previous[name], 40) if name in previous else "",
-            text.value(now[name], 40) if name in now else "",
-        )
-        for name in sorted(names, key=lambda name: (name not in now, name not in previous, name))
-        if not name.startswith(_DERIVED)
-    ]
-
-
-def _same(previous: dict[str, Any], now: dict[str, Any], name: str) -> bool:
-    if name not in previous or name not in now:
-        return False
-    before, after = previous[name], now[name]
-    if name == "data_set":
-        return text.value(before) == text.value(after)
-    # In Python True == 1, and a parameter that turned from one into the other has changed.
-    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
+def _parameters(before: Landed | None, landed: Landed) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    """The parameters to compare: those of one seed, so that a seed that differs is not taken for a change."""
+    if before is None or landed.is_failed:
+        return None, None
+    now = landed.runs[0]
+    earlier = next((record for record in before.runs if record.seed == now.seed), before.runs[0])
+    return (earlier.hyper or {}).get("parameters"), (now.hyper or {}).get("parameters")

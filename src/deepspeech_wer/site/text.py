@@ -119,6 +119,21 @@ def points(difference: float) -> str:
     return f"{MINUS if difference < 0 else '+'}{rounded}"
 
 
+def spread(deviation: float) -> str:
+    """A standard deviation of ratios in percentage points: ``± 0.4``; below 0.1 a second digit is shown."""
+    digits = 2 if 0 < deviation < 0.001 else 1
+    return f"±{NO_BREAK}{100 * deviation:.{digits}f}"
+
+
+def energy(kwh: float | None) -> str:
+    """0.0123 kWh as ``12.3 Wh``, 1.234 as ``1.23 kWh``: three digits; a dash where there is no figure."""
+    if kwh is None:
+        return "–"
+    number, unit = (kwh, "kWh") if kwh >= 0.1 else (1000 * kwh, "Wh")
+    digits = 0 if number >= 99.95 else 1 if number >= 9.995 else 2
+    return f"{number:.{digits}f}{NO_BREAK}{unit}"
+
+
 def duration(seconds: float | None) -> str:
     """224684 as ``2 d 14 h``: the two largest units that count; a dash where there is no figure."""
     if seconds is None or seconds < 0:

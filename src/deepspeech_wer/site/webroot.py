@@ -8,7 +8,7 @@ down after others are removed, so that a kill at any moment leaves no file of ou
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
@@ -18,12 +18,14 @@ from deepspeech_wer.files import write_atomically
 LIST = ".deepspeech-wer-site.json"
 
 
-def write(root: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
+def write(root: Path, files: Mapping[str, Callable[[], bytes]], current: Set[str] = frozenset()) -> None:
     """Make ``files`` the whole of the site in ``root``.
 
     A file is named by its POSIX path relative to ``root``, and its content is made when it is needed, since a site
     may have hundreds of logs. They are written in the order of ``files``, each atomically and only if it differs;
-    then what an earlier site had and this one has not is removed, with the folders that became empty by it.
+    then what an earlier site had and this one has not is removed, with the folders that became empty by it. Of the
+    files named in ``current`` the caller knows that they are as they should be: where they are ours already, their
+    content is not asked for.
 
     Raises SettingsError, before anything is written, where a file of somebody else is in the way; TrackerError
     where a file cannot be read, written or removed.
@@ -40,6 +42,8 @@ def write(root: Path, files: Mapping[str, Callable[[], bytes]]) -> None:
                 )
     _write_list(root, before | files.keys())
     for name, content in files.items():
+        if name in current and name in before:
+            continue
         with _told(f"writing {root / name}", root):
             _put(root / name, content())
     for name in sorted(before - files.keys()):

@@ -4,7 +4,7 @@
 /** A card inside `place`, which is positioned. show(run, x, y) puts it near that pixel of `place`, hide() away;
  * follows(canvas) ties it to the points of the plotly chart in `canvas`, whose customdata are indexes of runs. */
 window.wer.card = function (place) {
-  const { runs, varied, valueOf, figure, percent, count, duration, shorten, isWeb, follow } = window.wer;
+  const { runs, varied, valueOf, figure, percent, spread, energy, count, duration, shorten, isWeb, follow } = window.wer;
   const MOST_CHANGES = 8;
   const MOST_PARAMETERS = 10;
   const card = add(place, "div", "card");
@@ -42,14 +42,18 @@ window.wer.card = function (place) {
 
   function figures(run) {
     const edits = ["substitutions", "deletions", "insertions"].map((name) => figure(run, name));
+    const rate = (name) => [figure(run, name), (value) => percent(value) + (run.spreads[name] ? ` ${spread(run.spreads[name][0])}` : "")];
+    const [, lowest, highest] = run.spreads.test_wer || [];
     return [
-      ["Test WER", figure(run, "test_wer"), percent],
-      ["Validation WER", figure(run, "last_validation_wer"), percent],
-      ["Train WER", figure(run, "last_train_wer"), percent],
-      ["Test CER", figure(run, "test_cer"), percent],
+      ["Test WER", ...rate("test_wer")],
+      [`${run.seeds} seeds`, lowest ?? null, () => `${percent(lowest)} to ${percent(highest)}`],
+      ["Validation WER", ...rate("last_validation_wer")],
+      ["Train WER", ...rate("last_train_wer")],
+      ["Test CER", ...rate("test_cer")],
       ["S / D / I", edits.includes(null) ? null : edits, (all) => all.map(count).join(" / ")],
       ["Words", figure(run, "words"), count],
       ["Duration", figure(run, "duration"), duration],
+      ["Energy", figure(run, "energy_kwh"), energy],
     ].filter(([, value]) => value !== null);
   }
 
@@ -75,6 +79,8 @@ window.wer.card = function (place) {
     head.append([run.author, run.when].filter(Boolean).map((text) => ` · ${text}`).join(""));
     if (run.legacy) add(card, "p", "what", "Run without a landing");
     else if (run.subject) add(card, "p", "what", run.subject);
+    if (run.part) add(card, "p", "quiet", run.counts ? `One run of ${run.seeds}, with seed ${run.seed}` : "A run that no longer counts");
+    else if (run.tries.includes("tried")) add(card, "p", "quiet", run.tries);
     if (run.failed) add(card, "p", "why", `Failed${run.why ? `: ${run.why}` : ""}`);
     if (run.hyper) {
       const list = add(card, "dl");

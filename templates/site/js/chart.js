@@ -1,5 +1,6 @@
-/* WER over the landings in commit order. The runs of a landing share a slot of the x axis: the newest is on the
- * line, earlier ones are open points beside it. A landing whose newest run failed is a cross at the bottom.
+/* WER over the landings in commit order. Each landing has a slot of the x axis and a point on the line, that of
+ * the test with a bar where several seeds gave it a spread; runs that no longer count are open points. One that failed is a cross at the
+ * bottom.
  */
 "use strict";
 
@@ -12,10 +13,11 @@ window.wer.landingsChart = function (place) {
   ].filter(({ key }) => runs.some((run) => figure(run, key) !== null));
   const FAILED = { key: "failed", name: "Failed", colour: "failed", symbol: "x" };
 
-  const labels = []; // of the slots: what the newest run of each is called
-  for (const run of runs) labels[run.slot] = run.short;
+  const landings = runs.filter((run) => !run.part); // in the order of their slots
+  const labels = landings.map((landing) => landing.short);
   const newest = labels.length - 1;
-  const failures = runs.filter((run) => run.failed && run.newest);
+  const failures = landings.filter((landing) => landing.failed);
+  const deviation = (run) => (run.spreads.test_wer || [0])[0]; // bars on all three series would hide one another
   const hidden = new Set();
   const canvas = document.createElement("div");
   canvas.className = "canvas";
@@ -32,7 +34,7 @@ window.wer.landingsChart = function (place) {
     const rim = { color: palette.panel, width: scale < 1 ? 0 : 1 };
     for (const series of SERIES) {
       const measured = runs.filter((run) => figure(run, series.key) !== null);
-      const onLine = new Map(measured.map((run) => [run.slot, run])); // the last of a slot stays
+      const onLine = measured.filter((run) => !run.part);
       const colour = palette[series.colour];
       const visible = !hidden.has(series.key);
       const common = { type: "scatter", hoverinfo: "none", cliponaxis: false, visible, meta: series.key };
@@ -40,11 +42,14 @@ window.wer.landingsChart = function (place) {
         x: some.map((run) => run.slot), y: some.map((run) => figure(run, series.key)), customdata: some.map((run) => run.index),
       });
       made.push({
-        ...common, ...points([...onLine.values()]), name: series.name, mode: "lines+markers",
+        ...common, ...points(onLine), name: series.name, mode: "lines+markers",
         line: { color: colour, width: series.width, dash: series.dash },
         marker: { color: colour, size: series.size * scale, symbol: series.symbol, line: rim },
+        ...(series.key === "test_wer" ? { error_y: {
+          type: "data", array: onLine.map(deviation), color: colour, thickness: 1.5, width: 4 * scale, visible: onLine.some(deviation),
+        } } : {}),
       });
-      const earlier = measured.filter((run) => onLine.get(run.slot) !== run);
+      const earlier = measured.filter((run) => run.part && !run.counts);
       if (earlier.length) {
         made.push({
           ...common, ...points(earlier), name: `${series.name}, earlier runs`, mode: "markers",
@@ -68,7 +73,7 @@ window.wer.landingsChart = function (place) {
     const [low, high] = view.x;
     const seen = runs.filter((run) => run.slot >= low && run.slot <= high);
     const keys = SERIES.map((series) => series.key).filter((key) => !hidden.has(key));
-    const rates = seen.flatMap((run) => keys.map((key) => figure(run, key) ?? 0));
+    const rates = seen.flatMap((run) => keys.map((key) => (figure(run, key) ?? 0) + (key === "test_wer" ? deviation(run) : 0)));
     return [0, SERIES.length ? ceiling(Math.max(0, ...rates)) : 1];
   }
 
@@ -128,15 +133,14 @@ window.wer.landingsChart = function (place) {
     draw();
   });
 
-  /* With the keyboard: from landing to landing, by the newest run of each. */
-  const stops = runs.filter((run) => run.newest).sort((one, other) => one.slot - other.slot);
+  /* With the keyboard: from landing to landing. */
   place.addEventListener("keydown", (event) => {
     const at = card.shown ? card.shown.slot : null;
     const go = {
       ArrowLeft: at === null ? newest : at - 1, ArrowRight: at === null ? newest : at + 1, Home: 0, End: newest,
     }[event.key];
     if (go !== undefined) {
-      const run = stops[Math.max(0, Math.min(newest, go))];
+      const run = landings[Math.max(0, Math.min(newest, go))];
       const [low, high] = view.x;
       if (run.slot < low || run.slot > high) show(run.slot - Math.floor((high - low) / 2), run.slot + Math.floor((high - low) / 2) - 1);
       card.show(run, ...pixelOf(run));

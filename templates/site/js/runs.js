@@ -1,5 +1,5 @@
-/* What was run, for the charts: window.LANDINGS (every run, in commit order) joined with window.ALL_THE_DATA
- * (parameters and results of the trained ones), and how a figure is written.
+/* What was run, for the charts: window.LANDINGS (every landing, in commit order, with its runs) joined with
+ * window.ALL_THE_DATA (parameters and results of every trained run), and how a figure is written.
  *
  * Every text in them comes from a tracked repository. It reaches the page as textContent, or through forPlotly()
  * of plot.js.
@@ -9,20 +9,33 @@
 window.wer = (function () {
   const hypers = new Map((window.ALL_THE_DATA || []).map((hyper) => [hyper.run, hyper]));
 
-  const runs = (window.LANDINGS || []).map((landing, index) => {
-    const hyper = landing.state === "trained" ? hypers.get(landing.run) : undefined;
-    return { ...landing, index, failed: landing.state !== "trained", hyper: hyper || null };
-  });
+  const trainedOf = ({ state, run }) => (state === "trained" && hypers.get(run)) || null;
+
+  /* What a point of a chart can be: every landing, as a whole, followed by its trained runs where they are not the same
+   * as the whole. A run has `part` set, and all else of its landing that is not its own. */
+  const runs = (window.LANDINGS || []).flatMap((landing) => {
+    const hyper = trainedOf(landing);
+    const whole = {
+      ...landing, hyper, failed: landing.state !== "trained", part: false, spreads: landing.spreads || {},
+      figures: landing.figures || (hyper && hyper.results),
+    };
+    const parts = (landing.runs || []).filter((run) => trainedOf(run) && !(landing.seeds === 1 && run.run === landing.run));
+    return [whole, ...parts.map((run) => {
+      const own = trainedOf(run);
+      return { ...whole, ...run, hyper: own, part: true, spreads: {}, figures: own.results };
+    })];
+  }).map((run, index) => ({ ...run, index }));
 
   const MOST = 1e12; // as in the table: what is above it is no figure
 
-  /** A figure of a run's results, or null where it gave none. */
+  /** A figure of a run, or the mean of a landing's; null where there is none. */
   function figure(run, name) {
-    const value = run.hyper ? run.hyper.results[name] : null;
+    const value = run.figures ? run.figures[name] : null;
     return typeof value === "number" && value >= 0 && value <= MOST ? value : null;
   }
 
-  const trained = runs.filter((run) => run.hyper);
+  /** Every trained run by itself, none of them twice. */
+  const trained = runs.filter((run) => run.hyper && (run.part || run.seeds === 1));
 
   /** A parameter's value as it is compared and drawn: a number, or text; a data set counts by its name. */
   function valueOf(run, name) {
@@ -46,6 +59,16 @@ window.wer = (function () {
 
   function percent(ratio) {
     return `${(100 * ratio).toFixed(ratio > 0 && ratio < 0.01 ? 2 : 1)}${NO_BREAK}%`;
+  }
+
+  /** A standard deviation of rates, in percentage points. */
+  function spread(deviation) {
+    return `±${NO_BREAK}${(100 * deviation).toFixed(deviation > 0 && deviation < 0.001 ? 2 : 1)}`;
+  }
+
+  function energy(kwh) {
+    const [number, unit] = kwh >= 0.1 ? [kwh, "kWh"] : [1000 * kwh, "Wh"];
+    return `${number.toFixed(number >= 99.95 ? 0 : number >= 9.995 ? 1 : 2)}${NO_BREAK}${unit}`;
   }
 
   function count(number) {
@@ -83,5 +106,5 @@ window.wer = (function () {
     return /^https?:\/\//.test(url || "");
   }
 
-  return { runs, trained, varied, having, valueOf, figure, percent, count, duration, shorten, follow, isWeb };
+  return { runs, trained, varied, having, valueOf, figure, percent, spread, energy, count, duration, shorten, follow, isWeb };
 })();
