@@ -12,9 +12,9 @@ import nbformat
 import pytest
 
 from deepspeech_wer.engines.local import LocalEngine
-from deepspeech_wer.errors import LandingFailed
-from deepspeech_wer.job import notebook, processes
-from deepspeech_wer.job.spec import FAILED, TRAINED
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
+from deepspeech_wer.job import kernel, notebook, processes
+from deepspeech_wer.job.spec import FAILED, TRAINED, Status
 
 STUBBORN = (
     "import subprocess\n"
@@ -168,9 +168,9 @@ def test_a_worker_that_is_killed_leaves_the_notebook_as_of_the_last_cell(bench):
     assert "SIGKILL" in status.why
     assert (status.cell, status.cells) == (1, 2)
     assert [outputs(cell) for cell in saved(bench).cells] == ["first\n", ""]
-    # That one took its mark out of its environment, and the worker that would have adopted it is gone: the one kind of
-    # process that cannot be found.
-    os.kill(int((bench.checkout / "pid").read_text()), signal.SIGKILL)
+    # That one took its mark out of its environment, and the worker that would have adopted it is gone: where it works
+    # gives it away.
+    assert is_gone((bench.checkout / "pid").read_text().strip())
 
 
 def test_an_interrupt_leaves_no_process_and_no_result_and_the_next_try_succeeds(
@@ -203,20 +203,23 @@ def test_a_named_kernel_is_used_and_one_that_cannot_start_is_told(bench, monkeyp
     bench.notebook("1")
 
     bench.settings |= {"kernel": "broken", "result": bench.root / "runs" / "broken"}
-    status = bench.run()
-    assert status.state == FAILED
-    assert "the kernel did not start" in status.why and "ipykernel" in status.hint
-    assert "no such module" in bench.result("log.txt")
+    with pytest.raises(EnvironmentFailure, match="the kernel did not start") as caught:
+        bench.run()
+    assert "ipykernel" in caught.value.hint
+    assert "no such module" in (bench.spec.partial / "log.txt").read_text()
+    assert not bench.spec.result.exists()
 
     bench.settings |= {"kernel": "absent", "result": bench.root / "runs" / "absent"}
-    status = bench.run()
-    assert "/no/such/program" in status.why and "ds_kernel" in status.hint
+    with pytest.raises(EnvironmentFailure, match="/no/such/program") as caught:
+        bench.run()
+    assert "ds_kernel" in caught.value.hint
+    assert Status.from_json((bench.spec.partial / "status.json").read_text()).why == caught.value.message
 
 
 def test_a_kernel_that_there_is_not(bench):
     bench.settings["kernel"] = "unknown"
-    with pytest.raises(LandingFailed, match="no kernel 'unknown'") as caught:
-        notebook.choose_kernel(bench.spec, read_cells(bench, "1"))
+    with pytest.raises(EnvironmentFailure, match="no kernel 'unknown'") as caught:
+        kernel.choose(bench.spec, read_cells(bench, "1"))
     assert "ds_kernel" in caught.value.hint and "python3" in caught.value.hint
 
 
@@ -224,10 +227,10 @@ def test_another_language_needs_a_kernel_named(bench):
     cells = read_cells(bench, "println(1)")
     cells.metadata["kernelspec"] = {"name": "julia-1.9", "language": "julia", "display_name": "Julia"}
     with pytest.raises(LandingFailed, match="written in julia") as caught:
-        notebook.choose_kernel(bench.spec, cells)
+        kernel.choose(bench.spec, cells)
     assert "ds_kernel" in caught.value.hint and "python3" in caught.value.hint
     bench.settings["kernel"] = "python3"
-    assert notebook.choose_kernel(bench.spec, cells).language == "python"
+    assert kernel.choose(bench.spec, cells).language == "python"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 
 from deepspeech_wer.checkout import wipe
 from deepspeech_wer.engines import Progress
-from deepspeech_wer.errors import TrackerError
+from deepspeech_wer.errors import EnvironmentFailure, TrackerError
 from deepspeech_wer.files import write_atomically
 from deepspeech_wer.job import outcome, processes, worker
 from deepspeech_wer.job.output import utc_now
@@ -35,8 +35,8 @@ class LocalEngine:
         """Run one job to its end and return its whole result folder, ``spec.result``.
 
         ``watch`` is called whenever there is something new, and once at the end. A job that fails is a result like any
-        other: a folder whose status says FAILED, why, and what to do. Raises TrackerError where the tracker's own
-        machine is at fault: the disk is full, Python cannot be started.
+        other: a folder whose status says FAILED, why, and what to do. Raises EnvironmentFailure where this machine is
+        at fault and no landing: the disk is full, the job's Python cannot be started. The partial folder then stays.
 
         On any exception that comes from outside, an interrupt above all, everything that the job started is ended
         within 8 seconds, the partial folder stays for inspection, and the exception goes on. What an earlier try left
@@ -51,7 +51,7 @@ class LocalEngine:
                 _make_partial(spec)
                 process = _start(spec)
             returncode = _follow(spec, process, watch)
-            processes.end_run(spec.run_id)
+            processes.end_run(spec.run_id, _folders(spec))
             if not spec.result.is_dir():
                 with _telling_disk_errors(spec):
                     _close(spec, returncode, started)
@@ -59,6 +59,11 @@ class LocalEngine:
             _interrupt(spec, process)
             raise
         return spec.result
+
+
+def _folders(spec: JobSpec) -> tuple[Path, ...]:
+    """Where the processes of the run work, and nobody else's; the last is the partial folder once it is whole."""
+    return (spec.checkout, spec.partial, spec.result)
 
 
 def _make_partial(spec: JobSpec) -> None:
@@ -98,7 +103,9 @@ def _follow(spec: JobSpec, process: subprocess.Popen[bytes], watch: Callable[[Pr
             if watch is not None:
                 data = rest + log.read()
                 complete, rest = (data, b"") if returncode is not None else _complete(data)
-                progress = _look(spec, tuple(complete.decode(errors="replace").splitlines()))
+                folder = spec.result if spec.result.is_dir() else spec.partial
+                lines = tuple(complete.decode(errors="replace").splitlines())
+                progress = replace(progress_of(folder), lines=lines)
                 if progress != before or returncode is not None:
                     watch(progress)
                 before = replace(progress, lines=())
@@ -112,8 +119,8 @@ def _complete(data: bytes) -> tuple[bytes, bytes]:
     return data[:end], data[end:]
 
 
-def _look(spec: JobSpec, lines: tuple[str, ...]) -> Progress:
-    folder = spec.result if spec.result.is_dir() else spec.partial
+def progress_of(folder: Path) -> Progress:
+    """How far the job has come whose result folder, partial or whole, is ``folder``, without any line of its log."""
     status = _status(folder)
     epochs = archive.learning(folder)
     last = epochs[-1] if epochs else {}
@@ -124,7 +131,7 @@ def _look(spec: JobSpec, lines: tuple[str, ...]) -> Progress:
         epoch=_count(last.get("epoch", len(epochs))),
         epochs=_count(last.get("epochs")),
         eta=float(eta) if isinstance(eta, int | float) else None,
-        lines=lines,
+        lines=(),
     )
 
 
@@ -141,17 +148,23 @@ def _status(folder: Path) -> Status | None:
 
 
 def _close(spec: JobSpec, returncode: int, started: str) -> None:
-    """Make the result folder whole where the worker could not. Raises TrackerError where the disk is at fault."""
+    """Make the result folder whole where the worker could not. Raises EnvironmentFailure where the machine is at fault.
+
+    A worker that was killed cannot tell how full the disk was: that is looked at here, as soon as it can be.
+    """
+    status = _status(spec.partial)
+    if returncode == worker.EXIT_ENVIRONMENT and status is not None:
+        raise EnvironmentFailure(status.why, status.hint)
     if returncode == worker.EXIT_DISK and spec.partial.is_dir():
-        raise TrackerError(
+        raise EnvironmentFailure(
             f"the result of the run {spec.run_id} could not be written to {spec.partial}",
             f"make room on that disk; what was written is still there (its log: {spec.partial / 'log.txt'})",
         )
-    status = _status(spec.partial)
     if status is None or status.state not in (TRAINED, FAILED):
         cell, cells = (status.cell, status.cells) if status else (0, 0)
         why, hint = _why(spec, returncode)
-        status = Status(FAILED, started, utc_now(), why, hint, cell, cells)
+        full = outcome.is_disk_full(spec)
+        status = Status(FAILED, started, utc_now(), why, hint, cell, cells, disk_full=full)
     outcome.finish(spec, status)
 
 
@@ -172,7 +185,7 @@ def _interrupt(spec: JobSpec, process: subprocess.Popen[bytes] | None) -> None:
 
     def of_this_run() -> list[processes.Process]:
         below = processes.descendants(process.pid) if process is not None else []
-        return sorted({*below, *processes.marked(spec.run_id)})
+        return sorted({*below, *processes.marked(spec.run_id), *processes.working_in(_folders(spec))})
 
     try:
         if process is not None and process.poll() is None:
@@ -192,7 +205,7 @@ def _telling_disk_errors(spec: JobSpec) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrackerError(
+        raise EnvironmentFailure(
             f"the run {spec.run_id} cannot be kept or started: {error.strerror}: {error.filename or spec.partial}",
             "make room on that disk and see that you may write there; the landing is tried again with the next run",
         ) from error

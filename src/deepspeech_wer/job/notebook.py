@@ -2,8 +2,9 @@
 
 The work is that of nbconvert's ``ExecutePreprocessor``. Ours streams the outputs into the log as they come, saves the
 notebook into the result folder after every cell and on every failure, injects parameters as papermill does (a cell
-tagged ``injected-parameters`` after the one tagged ``parameters``), keeps limits for a cell and for the whole run, and
-tells in a sentence why a notebook failed. Cells are counted as ``In [n]`` counts them in the saved notebook.
+tagged ``injected-parameters`` after the one tagged ``parameters``), keeps limits for a cell, for the whole run (the
+kernel's start included) and for what is printed, and tells in a sentence why a notebook failed. Cells are counted as
+``In [n]`` counts them in the saved notebook.
 """
 
 # nbformat and nbconvert are typed in part.
@@ -11,30 +12,30 @@ tells in a sentence why a notebook failed. Cells are counted as ``In [n]`` count
 
 from __future__ import annotations
 
+import asyncio
 import json
 import keyword
 import logging
 import math
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import nbformat
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager, NoSuchKernel
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbconvert.preprocessors import ExecutePreprocessor
-from traitlets import TraitError
 
-from deepspeech_wer.errors import LandingFailed
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
 from deepspeech_wer.files import write_atomically
-from deepspeech_wer.job import outcome, processes
-from deepspeech_wer.job.output import Output, Stream, one_line, plain
-from deepspeech_wer.job.script import ending, out_of_memory_hint
+from deepspeech_wer.job import environment, outcome, processes
+from deepspeech_wer.job import kernel as kernels
+from deepspeech_wer.job.output import LONGEST_LINE, Output, Stream, one_line, overwritten, plain, printed_too_much
+from deepspeech_wer.job.script import ending, out_of_memory_hint, too_late
 from deepspeech_wer.job.spec import JobSpec
 
 #: The executed notebook in the result folder.
@@ -46,9 +47,6 @@ _STARTUP_SECONDS = 120
 #: Seconds to wait for outputs that are still on their way when a cell has ended.
 _OUTPUT_SECONDS = 60
 
-#: Bytes of a dead kernel's own output that are copied into the log.
-_KERNEL_LOG_SHOWN = 8192
-
 #: What is added to a limit's end before it is blamed: clocks and polling are not exact.
 _SLACK = 0.05
 
@@ -58,19 +56,28 @@ _INJECTED = "injected-parameters"
 _SAVED = "the traceback and all outputs so far are in notebook.ipynb, beside the log"
 
 
-def run(spec: JobSpec, path: Path, output: Output, deadline: float | None, report: Callable[[int, int], None]) -> None:
+def run(
+    spec: JobSpec,
+    path: Path,
+    output: Output,
+    deadline: float | None,
+    report: Callable[[int, int], None],
+    python: environment.Interpreter | None = None,
+) -> None:
     """Execute the notebook at ``path`` with the checkout as its working directory.
 
     ``deadline`` is on the clock of ``time.monotonic()``, None meaning none; ``report`` is told how many of how many
-    code cells are done. The kernel inherits this process's environment. Raises LandingFailed where the notebook cannot
-    be read, has no kernel, fails, or passes a limit, and OSError where the result folder cannot be written.
+    code cells are done; ``python`` is the job's own interpreter, None for the tracker's. The kernel inherits this
+    process's environment. Raises LandingFailed where the notebook cannot be read, is in another language, fails, or
+    passes a limit, EnvironmentFailure where this machine has no kernel for it or cannot start it, and OSError where the
+    result folder cannot be written.
     """
     notebook = read(path, spec.notebook)
-    kernel = choose_kernel(spec, notebook)
+    kernel = kernels.choose(spec, notebook, python)
     if spec.parameters:
         inject(notebook, spec, kernel.language)
-    _keep_home_clean(spec)
-    _Execution(spec, kernel, output, deadline, report).execute_all(notebook)
+    kernels.keep_home_clean(spec)
+    _Execution(spec, kernel, output, deadline, report, python).execute_all(notebook)
 
 
 def read(path: Path, name: str) -> nbformat.NotebookNode:
@@ -95,35 +102,6 @@ def read(path: Path, name: str) -> nbformat.NotebookNode:
     except Exception as error:  # nbformat raises what its upgrades stumble on: KeyError, AttributeError, TypeError
         raise LandingFailed(f"{name} is not a valid notebook: {one_line(str(error))}", hint) from error
     return notebook
-
-
-def choose_kernel(spec: JobSpec, notebook: nbformat.NotebookNode) -> KernelSpec:
-    """The kernel that the specification names, else the running interpreter's.
-
-    The second is not looked up by its name ``python3``, which any folder of kernels may give to another interpreter.
-    Raises LandingFailed where there is no such kernel, or where the notebook is in another language.
-    """
-    manager = KernelSpecManager()
-    if spec.kernel:
-        try:
-            return manager.get_kernel_spec(spec.kernel)
-        except NoSuchKernel as error:
-            raise LandingFailed(f"there is no kernel {spec.kernel!r} on this machine", _kernels(manager)) from error
-        except (OSError, ValueError, TypeError, TraitError) as error:
-            raise LandingFailed(
-                f"the kernel {spec.kernel!r} cannot be read: {one_line(str(error))}", "install that kernel again"
-            ) from error
-    metadata = notebook.metadata
-    language = metadata.get("language_info", {}).get("name") or metadata.get("kernelspec", {}).get("language") or ""
-    if language and language.lower() not in ("python", "ipython"):
-        raise LandingFailed(
-            f"{spec.notebook} is written in {language}, and ds_kernel names no kernel for it", _kernels(manager)
-        )
-    return KernelSpec(
-        argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        display_name="Python (the interpreter of this job)",
-        language="python",
-    )
 
 
 def inject(notebook: nbformat.NotebookNode, spec: JobSpec, language: str) -> None:
@@ -151,17 +129,6 @@ def inject(notebook: nbformat.NotebookNode, spec: JobSpec, language: str) -> Non
     notebook.cells.insert(next(places, 0), cell)
 
 
-class _Kernel(KernelSpecManager):
-    """Knows one kernel, whatever it is asked for."""
-
-    def __init__(self, kernel: KernelSpec) -> None:
-        super().__init__()
-        self._kernel = kernel
-
-    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-        return self._kernel
-
-
 class _Execution(ExecutePreprocessor):
     """One execution of one notebook."""
 
@@ -172,55 +139,72 @@ class _Execution(ExecutePreprocessor):
         output: Output,
         deadline: float | None,
         report: Callable[[int, int], None],
+        python: environment.Interpreter | None,
     ) -> None:
         super().__init__(
             startup_timeout=_STARTUP_SECONDS, iopub_timeout=_OUTPUT_SECONDS, timeout_func=self._seconds_left
         )
         self._spec = spec
         self._kernel = kernel
-        self._kernel_log = spec.partial / outcome.SCRATCH / "kernel.log"
+        self._tail = kernels.Tail()
         self._output = output
         self._streams = {"stdout": Stream(output), "stderr": Stream(output)}
         self._deadline = deadline
         self._report = report
+        self._is_own_fault = python is not None and python.is_set_up
         self._done = 0
         self._total = 0
+        self._kept = 0
+        self._trouble: Exception | None = None
 
     def execute_all(self, notebook: nbformat.NotebookNode) -> None:
         """Execute every code cell, in order; see :func:`run`."""
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of tasks that end with a dead kernel
         self._total = sum(self._is_run(cell) for cell in notebook.cells)
         self._report(0, self._total)
-        self.preprocess(notebook, {"metadata": {"path": str(self._spec.checkout)}})
+        try:
+            self.preprocess(notebook, {"metadata": {"path": str(self._spec.checkout)}})
+        except DeadKernelError as error:  # one that dies in a cell is dealt with in preprocess_cell
+            raise self._not_started("it gave no account of itself") from error
         self._save()
 
     def create_kernel_manager(self) -> AsyncKernelManager:
         self.km = AsyncKernelManager(
             kernel_name=self._spec.kernel or "python3",
-            kernel_spec_manager=_Kernel(self._kernel),
+            kernel_spec_manager=kernels.OnlyKernel(self._kernel),
             connection_file=str(self._spec.partial / outcome.SCRATCH / "kernel.json"),
         )
         return self.km
 
     def start_new_kernel(self, **options: Any) -> None:
         try:
-            with self._kernel_log.open("wb") as log:
-                super().start_new_kernel(stdout=log, stderr=log, **options)
+            super().start_new_kernel(stdout=self._tail.write_end, stderr=self._tail.write_end, **options)
         except (FileNotFoundError, PermissionError) as error:
-            raise LandingFailed(
+            raise EnvironmentFailure(
                 f"the kernel {self._spec.kernel!r} cannot be started: {error.strerror}: {self._kernel.argv[0]}",
                 "install that kernel again, or let ds_kernel name another",
             ) from error
+        finally:
+            self._tail.close()
 
     def start_new_kernel_client(self) -> Any:
         try:
-            return super().start_new_kernel_client()
+            return run_sync(self._start_client)()
+        except TimeoutError as error:
+            raise self._not_started(f"it did not answer within {_STARTUP_SECONDS} s") from error
         except RuntimeError as error:  # what nbclient and jupyter_client raise for a dead and for a silent kernel
-            self._show_kernel_log()
-            raise LandingFailed(
-                f"the kernel did not start: {one_line(str(error))}",
-                "what it printed is in log.txt; a Python environment needs ipykernel to be one",
-            ) from error
+            raise self._not_started(one_line(str(error))) from error
+
+    async def _start_client(self) -> Any:
+        """As nbclient does it, whose own limit goes by a clock that may be set back, and knows nothing of the run's."""
+        left = math.inf if self._deadline is None else self._deadline - time.monotonic()
+        return await asyncio.wait_for(self.async_start_new_kernel_client(), max(min(_STARTUP_SECONDS, left), _SLACK))
+
+    async def _async_check_alive(self) -> None:
+        """What nbclient asks every other second while it waits for a kernel; the end of the run is an answer too."""
+        if self._is_overdue():
+            raise DeadKernelError("the whole run has taken as long as it may")
+        await super()._async_check_alive()
 
     def preprocess_cell(
         self, cell: nbformat.NotebookNode, resources: dict[str, Any], index: int
@@ -238,7 +222,10 @@ class _Execution(ExecutePreprocessor):
             self._end_kernel()
             raise self._too_long(where) from error
         except DeadKernelError as error:
-            raise self._dead(where) from error
+            if self._trouble is None and not self._is_overdue():
+                raise self._dead(where) from error
+            self._end_kernel()
+            raise (self._trouble or self._too_long(where)) from error
         except BaseException:
             self._end_kernel()
             raise
@@ -252,14 +239,48 @@ class _Execution(ExecutePreprocessor):
         return cell, resources
 
     def output(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
-        kind, content = msg["msg_type"], msg["content"]
+        try:
+            self._show(msg["msg_type"], msg["content"])
+            return self._keep(outs, msg, display_id, cell_index)
+        except Exception as error:
+            # nbclient would see it only when the cell is done. It knows one reason to stop before: a dead kernel.
+            self._trouble = error
+            assert self.task_poll_for_reply is not None
+            self.task_poll_for_reply.cancel()
+            raise
+
+    def _show(self, kind: str, content: dict[str, Any]) -> None:
         if kind == "stream":
             self._streams[content["name"]].feed(content["text"])
         elif kind in ("execute_result", "display_data"):
             self._write(content["data"].get("text/plain", ""))
         elif kind == "error":
             self._write("\n".join(content["traceback"]))
-        return super().output(outs, msg, display_id, cell_index)
+
+    def _keep(self, outs: list[Any], msg: dict[str, Any], display_id: str | None, cell_index: int) -> Any:
+        """Add an output to its cell: one of a stream to what came before it, as a terminal would show the two."""
+        last = outs[-1] if outs else {}
+        content = msg["content"]
+        is_more = last.get("output_type") == msg["msg_type"] == "stream" and last["name"] == content["name"]
+        is_elsewhere = self.clear_before_next_output or bool(self.output_hook_stack[msg["parent_header"].get("msg_id")])
+        if not is_more or is_elsewhere or len(last["text"]) > LONGEST_LINE:
+            added = super().output(outs, msg, display_id, cell_index)
+            self._count(_size(added or {}))
+            return added
+        before = len(last["text"])
+        last["text"] = overwritten(last["text"] + content["text"])
+        self._count(len(last["text"]) - before)
+        return last
+
+    def _count(self, size: int) -> None:
+        """Count ``size`` more characters of outputs. Raises LandingFailed where the notebook holds more than it may."""
+        limit = self._spec.log_bytes
+        self._kept += size
+        if limit and self._kept > limit:
+            # Cells may have cleared what they put out: only now is it worth the time to count exactly.
+            self._kept = sum(_size(output) for cell in self.nb.cells for output in cell.get("outputs", ()))
+            if self._kept > limit:
+                raise printed_too_much(limit)
 
     def _write(self, text: str) -> None:
         for stream in self._streams.values():
@@ -278,20 +299,30 @@ class _Execution(ExecutePreprocessor):
             limits.append(max(self._deadline - time.monotonic(), _SLACK))
         return min(limits, default=None)
 
+    def _is_overdue(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline - _SLACK
+
     def _too_long(self, where: str) -> LandingFailed:
-        if self._deadline is not None and time.monotonic() >= self._deadline - _SLACK:
-            return LandingFailed(
-                f"{where} was on when the whole run had taken {self._spec.run_seconds:g} s, its limit",
-                "make the training shorter, or raise ds_run_timeout (seconds; 0 means no limit)",
-            )
+        if self._is_overdue():
+            return too_late(self._spec, f"{where} was on")
         return LandingFailed(
             f"{where} was not done after {self._spec.cell_seconds:g} s, the limit for a cell",
             "make the cell shorter, or raise ds_cell_timeout (seconds; 0 means no limit)",
         )
 
+    def _not_started(self, why: str) -> LandingFailed | EnvironmentFailure:
+        """The failure of a kernel that is not there before the first cell, which has had no part in that."""
+        self._end_kernel()
+        self._write(self._tail.text())
+        if self._is_overdue():
+            return too_late(self._spec, "the kernel was still starting")
+        hint = "what it printed is in log.txt; a Python environment needs ipykernel to be one"
+        return (LandingFailed if self._is_own_fault else EnvironmentFailure)(f"the kernel did not start: {why}", hint)
+
     def _dead(self, where: str) -> LandingFailed:
         assert self.km is not None and self.km.provisioner is not None
-        self._show_kernel_log()
+        # Only now, because ipykernel prints there again much of what comes as a cell's output.
+        self._write(self._tail.text())
         code = run_sync(self.km.provisioner.poll)()
         how = f"the kernel {ending(code)}" if code is not None else "the kernel answers no more"
         return LandingFailed(f"{where}: {how}", out_of_memory_hint(code or 0) or _SAVED)
@@ -300,36 +331,17 @@ class _Execution(ExecutePreprocessor):
         """End the kernel and all below it before nbclient, which knows SIGKILL only and the kernel only, does."""
         processes.end_all(lambda: processes.descendants(os.getpid()))
 
-    def _show_kernel_log(self) -> None:
-        """Copy the end of what the kernel printed past Jupyter into the log: how it crashed, if it said so.
-
-        Only now, because ipykernel prints there again much of what comes as a cell's output.
-        """
-        with self._kernel_log.open("rb") as log:
-            log.seek(max(0, log.seek(0, os.SEEK_END) - _KERNEL_LOG_SHOWN))
-            self._write(log.read().decode(errors="replace"))
-
     def _save(self) -> None:
         write_atomically(self._spec.partial / EXECUTED, nbformat.writes(self.nb))
+
+
+def _size(output: dict[str, Any]) -> int:
+    """About how many characters an output has in the saved notebook."""
+    if output.get("output_type") == "stream":
+        return len(output["text"])
+    return len(json.dumps(output))
 
 
 def _tags(cell: nbformat.NotebookNode) -> list[str]:
     tags: list[str] = cell.metadata.get("tags", [])
     return tags
-
-
-def _kernels(manager: KernelSpecManager) -> str:
-    names = ", ".join(sorted(manager.find_kernel_specs())) or "none"
-    return f"let ds_kernel name one of the kernels that are there: {names}"
-
-
-def _keep_home_clean(spec: JobSpec) -> None:
-    """Let the kernel keep its connection file, profile and history in the result folder's scratch, not in the home.
-
-    A profile of the user's with start-up files of its own would also change what is trained.
-    """
-    for name, folder in (("JUPYTER_RUNTIME_DIR", "jupyter"), ("IPYTHONDIR", "ipython")):
-        path = spec.partial / outcome.SCRATCH / folder
-        path.mkdir(mode=0o700, parents=True)
-        if name not in spec.environment:
-            os.environ[name] = str(path)

@@ -29,6 +29,9 @@ COMPANIONS = ("utterances.jsonl", "learning.jsonl")
 #: Scratch files of the job in the result folder, gone before it is whole.
 SCRATCH = ".scratch"
 
+#: Bytes of free space below which a disk counts as full: what did not fit was larger than what is left.
+_FULL = 16 << 20
+
 #: What tells a file from an older one of its name: device, inode, size, time of last change in nanoseconds.
 Mark = tuple[int, int, int, int]
 
@@ -104,6 +107,21 @@ def finish(spec: JobSpec, status: Status) -> None:
         _flush(Path(folder))
     partial.rename(spec.result)
     _flush(spec.result.parent)
+
+
+def is_disk_full(spec: JobSpec) -> bool:
+    """Whether a disk that the job writes to has (nearly) no space left for this user, or takes no more files."""
+    folders = [spec.partial.parent, spec.checkout, spec.checkpoint_dir]
+    if spec.environments:
+        folders.append(Path(spec.environments))
+    for folder in folders:
+        try:
+            state = os.statvfs(folder)
+        except OSError:  # the job removed it, or it was never made
+            continue
+        if state.f_bavail * state.f_frsize < _FULL or (state.f_files > 0 and state.f_favail == 0):
+            return True
+    return False
 
 
 def _candidates(spec: JobSpec, logs: str) -> list[Path]:

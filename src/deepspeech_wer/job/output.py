@@ -14,6 +14,8 @@ from collections import deque
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+from deepspeech_wer.errors import LandingFailed
+
 #: Seconds between two states of one progress bar in the log.
 PROGRESS_SECONDS = 30.0
 
@@ -43,27 +45,66 @@ def one_line(text: str, limit: int = 300) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-class Output:
-    """The log of one job, on a binary file: standard output unless said otherwise."""
+def overwritten(text: str) -> str:
+    """``text`` without what a terminal would have overwritten of it, for more text of the same stream to follow."""
+    if "\r" not in text:
+        return text
+    lines = []
+    for line in text.split("\n"):
+        state = line.rstrip("\r")
+        lines.append(_last_state(state) + "\r" * (state != line))
+    return "\n".join(lines)
 
-    def __init__(self, file: BinaryIO | None = None) -> None:
+
+def printed_too_much(limit: int) -> LandingFailed:
+    """The failure of a job that printed more than ``limit`` bytes."""
+    return LandingFailed(
+        f"the job printed more than {limit / 1e6:g} MB, the limit for a log",
+        "print less, or raise ds_log_limit (megabytes; 0 means no limit)",
+    )
+
+
+class Output:
+    """The log of one job, on a binary file: standard output unless said otherwise.
+
+    ``limit`` is the number of bytes that the job may print, 0 meaning as many as it likes.
+    """
+
+    def __init__(self, file: BinaryIO | None = None, limit: int = 0) -> None:
         self._file = file if file is not None else sys.stdout.buffer
+        self._limit = limit
+        self._written = 0
         self._last: deque[str] = deque(maxlen=_REMEMBERED)
 
     def write(self, line: str) -> None:
-        """Write one line at once. Raises OSError where the disk is full."""
+        """Write one line that the job printed, at once.
+
+        Raises OSError where the disk is full, and LandingFailed with the line that passes the limit. That is raised
+        once: the job is then ended, and what it prints meanwhile is dropped.
+        """
+        if self._limit and self._written > self._limit:
+            return
         if line.strip():
             self._last.append(line)
-        self._file.write(line.encode(errors="backslashreplace") + b"\n")
-        self._file.flush()
+        data = line.encode(errors="backslashreplace") + b"\n"
+        self._written += len(data)
+        if self._limit and self._written > self._limit:
+            raise printed_too_much(self._limit)
+        self._put(data)
 
     def step(self, text: str) -> None:
-        """Write one line that the job itself has to say, with the time."""
-        self.write(f"{utc_now()} {text}")
+        """Write one line that the tracker has to say, with the time; the limit does not count it."""
+        line = f"{utc_now()} {text}"
+        self._last.append(line)
+        self._put(line.encode(errors="backslashreplace") + b"\n")
 
     def last(self, count: int) -> list[str]:
         """The last lines that are not blank, at most ``count`` and oldest first."""
         return list(self._last)[-count:]
+
+    def _put(self, data: bytes) -> None:
+        self._file.write(data)
+        self._file.flush()
 
 
 class Stream:

@@ -1,11 +1,16 @@
 """The processes that a job started, and the end of all of them.
 
 A job's processes cannot be told by process group or session: kernels and trainers start sessions of their own, and
-what outlives its parent is handed to somebody else. Two things find them all the same (Linux):
+what outlives its parent is handed to somebody else. Three things find them all the same (Linux):
 
 * the worker is a child subreaper (``prctl(2)``), so that whatever loses its parent becomes the worker's child;
 * the environment of a job carries ``ds_run_id``, which ``/proc/<pid>/environ`` shows, so that what a ``kill -9`` of
-  the worker left behind can be found as well, by another process and later.
+  the worker left behind can be found as well, by another process and later;
+* what took that mark out of its environment works in the folders of the run: its working directory is there, or a file
+  that it has open for writing, as ``/proc/<pid>/cwd`` and ``/proc/<pid>/fd`` show.
+
+The last is a guess, and spares whoever only looks: a process at a terminal (no job has one, since the worker is in a
+session of its own), and one that reads those files.
 """
 
 from __future__ import annotations
@@ -50,6 +55,7 @@ class _Entry:
     process: Process
     parent: int
     is_zombie: bool
+    has_terminal: bool
 
 
 def adopt_orphans() -> None:
@@ -98,6 +104,24 @@ def marked(run_id: str) -> list[Process]:
     return sorted(found)
 
 
+def working_in(folders: Iterable[Path]) -> list[Process]:
+    """All living processes of this user without a terminal that work in ``folders``, also where those are deleted.
+
+    To work there is to have one's working directory there, or a file open for writing. This process and those above it
+    are left out.
+    """
+    # The folder's own name is not followed: a job that put a link to the user's home there is not to have that swept.
+    roots = [str(Path(os.path.realpath(folder.parent), folder.name)) for folder in folders]
+    if not roots:
+        return []
+    entries = _table()
+    above = _ancestors(entries)
+    candidates = (entry for entry in entries if not (entry.is_zombie or entry.has_terminal))
+    return sorted(
+        entry.process for entry in candidates if entry.process.pid not in above and _works_in(entry.process.pid, roots)
+    )
+
+
 def end_all(find: Callable[[], Iterable[Process]], grace: float = GRACE) -> list[Process]:
     """End every process that ``find`` names: SIGTERM, ``grace`` seconds, then SIGKILL, until it names none.
 
@@ -123,9 +147,44 @@ def end_all(find: Callable[[], Iterable[Process]], grace: float = GRACE) -> list
         time.sleep(_POLL)
 
 
-def end_run(run_id: str, grace: float = GRACE) -> list[Process]:
-    """End what an earlier, killed worker left of the run ``run_id``. Returns what is still there: normally nothing."""
-    return end_all(lambda: marked(run_id), grace)
+def end_run(run_id: str, folders: Iterable[Path] = (), grace: float = GRACE) -> list[Process]:
+    """End what an earlier, killed worker left of the run ``run_id``. Returns what is still there: normally nothing.
+
+    ``folders`` are the run's own, its checkout and its result folder, whether they are still there or not.
+    """
+    folders = tuple(folders)
+    return end_all(lambda: {*marked(run_id), *working_in(folders)}, grace)
+
+
+def _works_in(pid: int, roots: list[str]) -> bool:
+    process = Path(f"/proc/{pid}")
+    try:
+        if process.stat().st_uid != os.geteuid():
+            return False
+        if _is_below(str((process / "cwd").readlink()), roots):
+            return True
+        names = os.listdir(process / "fd")  # noqa: PTH208 - as in _table
+    except OSError:  # it is gone, or it does not let itself be looked at
+        return False
+    return any(_writes_below(process, name, roots) for name in names)
+
+
+def _writes_below(process: Path, name: str, roots: list[str]) -> bool:
+    """Whether the open file ``name`` of a process is below one of ``roots``, and open for writing."""
+    try:
+        if not _is_below(str((process / "fd" / name).readlink()), roots):
+            return False
+        info = (process / "fdinfo" / name).read_text()
+    except OSError:  # it is closed again
+        return False
+    flags = [int(line.split()[1], 8) for line in info.splitlines() if line.startswith("flags:")]
+    return any(value & os.O_ACCMODE != os.O_RDONLY for value in flags)
+
+
+def _is_below(link: str, roots: list[str]) -> bool:
+    """Whether a link of /proc, which tells of a deleted file that it is one, leads to or below one of ``roots``."""
+    path = link.removesuffix(" (deleted)")
+    return any(path == root or path.startswith(root + "/") for root in roots)
 
 
 def _send(process: Process, number: int) -> None:
@@ -165,7 +224,8 @@ def _table() -> list[_Entry]:
             continue
         # pid (name) state ppid ...: the name may hold spaces and parentheses; proc(5) counts fields from 1.
         fields = stat[stat.rindex(b")") + 2 :].split()
-        entries.append(_Entry(Process(int(name), int(fields[19])), int(fields[1]), fields[0] in (b"Z", b"X")))
+        process = Process(int(name), int(fields[19]))
+        entries.append(_Entry(process, int(fields[1]), fields[0] in (b"Z", b"X"), fields[4] != b"0"))
     return entries
 
 

@@ -54,15 +54,7 @@ def run(spec: JobSpec, script: Path, output: Output, deadline: float | None) -> 
         )
     except OSError as error:
         raise _cannot_start(spec, error) from error
-    with _Pipe(process, output) as pipe:
-        while process.poll() is None:
-            pipe.copy(_POLL)
-            if deadline is not None and time.monotonic() >= deadline:
-                raise LandingFailed(
-                    f"{spec.script} was not done after {spec.run_seconds:g} s, the limit for a whole run",
-                    "make the training shorter, or raise ds_run_timeout (seconds; 0 means no limit)",
-                )
-        pipe.drain()
+    follow(process, output, deadline, too_late(spec, f"{spec.script} was not done"))
     duration = time.monotonic() - started
     if process.returncode:
         how = ending(process.returncode)
@@ -73,6 +65,28 @@ def run(spec: JobSpec, script: Path, output: Output, deadline: float | None) -> 
             out_of_memory_hint(process.returncode) or "its whole output is in log.txt",
         )
     output.step(f"{spec.script} done in {duration:.1f} s")
+
+
+def follow(process: subprocess.Popen[bytes], output: Output, deadline: float | None, late: LandingFailed) -> None:
+    """Copy what ``process`` prints into the log until it has ended.
+
+    Raises ``late`` at the ``deadline`` on the clock of ``time.monotonic()``, and LandingFailed where it prints more
+    than the log may hold; it is then still running, and its end is the caller's.
+    """
+    with _Pipe(process, output) as pipe:
+        while process.poll() is None:
+            pipe.copy(_POLL)
+            if deadline is not None and time.monotonic() >= deadline:
+                raise late
+        pipe.drain()
+
+
+def too_late(spec: JobSpec, what: str) -> LandingFailed:
+    """The failure of a run that has taken as long as it may; ``what`` says what was not done or still on."""
+    return LandingFailed(
+        f"{what} when the whole run had taken {spec.run_seconds:g} s, its limit",
+        "make the training shorter, or raise ds_run_timeout (seconds; 0 means no limit)",
+    )
 
 
 def ending(returncode: int) -> str:

@@ -1,10 +1,12 @@
 """The process in which a job runs: ``python -m deepspeech_wer.job.worker JOB.json``.
 
-It reads the JobSpec, runs the checkout's script or notebook, checks what that came to, and makes the result folder
-whole by one rename, with the status TRAINED or FAILED in it. Whatever the job started is gone when it ends.
+It reads the JobSpec, makes the job's environment, runs the checkout's script or notebook, checks what that came to, and
+makes the result folder whole by one rename, with the status TRAINED or FAILED in it. Whatever the job started is gone
+when it ends.
 
-Exit codes: 0 the result folder is whole, the job trained or failed; 74 (EX_IOERR) it could not be written; 143 ended by
-SIGTERM, with the partial folder left as it was. Standard output and standard error are the job's log.
+Exit codes: 0 the result folder is whole, the job trained or failed; 69 (EX_UNAVAILABLE) the machine is at fault, and
+why is in the partial folder's status; 74 (EX_IOERR) the folder could not be written; 143 ended by SIGTERM, with the
+partial folder left as it was. Standard output and standard error are the job's log.
 """
 
 from __future__ import annotations
@@ -13,23 +15,28 @@ import contextlib
 import errno
 import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import MutableMapping
 from pathlib import Path
 
-from deepspeech_wer.errors import LandingFailed
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
 from deepspeech_wer.files import write_atomically
-from deepspeech_wer.job import outcome, processes
+from deepspeech_wer.job import environment, gpu, outcome, processes, script
 from deepspeech_wer.job.output import Output, utc_now
 from deepspeech_wer.job.spec import FAILED, RUNNING, TRAINED, JobSpec, Status
 
 EXIT_DONE = 0
+EXIT_ENVIRONMENT = 69
 EXIT_DISK = 74
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 #: The errors of a disk that takes no more; all others are the job's, or ours.
 _DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+
+#: ``ds_ionice`` -> what the program of that name calls it. The second is every process's class: its lowest level.
+_IO_CLASSES = {"idle": ("-c", "3"), "best-effort": ("-c", "2", "-n", "7")}
 
 #: Where the notebook of 2016 wrote its hyper.json, if ds_logs_dir does not say otherwise.
 _DEFAULT_LOGS = "logs"
@@ -46,9 +53,15 @@ def main(arguments: list[str]) -> int:
     processes.adopt_orphans()
     processes.end_with_parent()
     prepare(spec, os.environ)
-    output = Output()
+    output = Output(limit=spec.log_bytes)
     try:
-        outcome.finish(spec, run(spec, output))
+        try:
+            outcome.finish(spec, run(spec, output))
+        except EnvironmentFailure as error:
+            output.step(f"the machine is at fault: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+            status = Status(FAILED, utc_now(), utc_now(), error.message, error.hint)
+            write_atomically(spec.partial / "status.json", status.to_json())
+            return EXIT_ENVIRONMENT
     except Terminated:
         processes.end_all(_of_this_job)
         with contextlib.suppress(OSError):  # a log that takes no more is no reason to end otherwise
@@ -83,11 +96,13 @@ def prepare(spec: JobSpec, environment: MutableMapping[str, str]) -> None:
 def run(spec: JobSpec, output: Output) -> Status:
     """Run the job in this process's environment and tell how it ended; nothing that it started is left running.
 
-    Raises OSError where the partial result folder cannot be written.
+    Raises EnvironmentFailure where the machine is at fault and no landing, and OSError where the partial result folder
+    cannot be written.
     """
     started = utc_now()
     deadline = time.monotonic() + spec.run_seconds if spec.run_seconds > 0 else None
     cells = (0, 0)
+    is_disk_full = False
 
     def report(cell: int, total: int) -> None:
         nonlocal cells
@@ -98,17 +113,62 @@ def run(spec: JobSpec, output: Output) -> Status:
     report(0, 0)
     try:
         try:
-            logs = os.environ.get("ds_logs_dir") or _DEFAULT_LOGS
-            before = outcome.present(spec, logs)
-            _execute(spec, output, deadline, report)
+            path, is_script = what_to_run(spec)
+            be_nice(spec, output)
+            with environment.prepared(spec, output, deadline) as python:
+                logs = os.environ.get("ds_logs_dir") or _DEFAULT_LOGS
+                before = outcome.present(spec, logs)
+                with gpu.sampling(spec, output) as usage:
+                    if is_script:
+                        script.run(spec, path, output, deadline)
+                    else:
+                        # Imported only now: it takes most of a second, which a script need not wait for.
+                        from deepspeech_wer.job import notebook
+
+                        notebook.run(spec, path, output, deadline, report, python)
         finally:
+            is_disk_full = outcome.is_disk_full(spec)  # before the end of the job makes room again
             processes.end_all(_of_this_job)
         outcome.collect(spec, logs, before)
+        gpu.record(spec.partial / outcome.HYPER, usage)
     except LandingFailed as error:
         output.step(f"failed: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-        return Status(FAILED, started, utc_now(), error.message, error.hint, *cells)
+        return Status(FAILED, started, utc_now(), error.message, error.hint, *cells, disk_full=is_disk_full)
     output.step("trained")
     return Status(TRAINED, started, utc_now(), "", "", *cells)
+
+
+def be_nice(spec: JobSpec, output: Output) -> None:
+    """Give this process, and so all that it starts, the specification's niceness and I/O class; tell where it cannot.
+
+    ``spec.nice`` is the niceness itself, not what is added to this process's.
+    """
+    try:
+        os.nice(max(0, spec.nice - os.getpriority(os.PRIO_PROCESS, 0)))
+    except OSError as error:
+        output.step(f"the niceness of the job cannot be set to {spec.nice} (ds_nice): {error.strerror}")
+    if not spec.ionice:
+        return
+    try:
+        command = ["ionice", *_IO_CLASSES[spec.ionice], "-p", str(os.getpid())]
+        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        why = error.strerror if isinstance(error, OSError) else error.stderr.strip()
+        output.step(f"the I/O class of the job cannot be set to {spec.ionice} (ds_ionice): {why}")
+
+
+def what_to_run(spec: JobSpec) -> tuple[Path, bool]:
+    """The checkout's script if it has it, else its notebook, and whether it is the script. Raises LandingFailed."""
+    script_path = find_in_checkout(spec.checkout, spec.script, "ds_wer_automation")
+    if script_path is not None:
+        return script_path, True
+    notebook_path = find_in_checkout(spec.checkout, spec.notebook, "ds_notebook")
+    if notebook_path is None:
+        raise LandingFailed(
+            f"there is neither the script {spec.script} nor the notebook {spec.notebook} in the checkout",
+            "commit one of them, or name yours with ds_wer_automation (a script) or ds_notebook (a notebook)",
+        )
+    return notebook_path, False
 
 
 def find_in_checkout(checkout: Path, name: str, setting: str) -> Path | None:
@@ -131,25 +191,6 @@ def find_in_checkout(checkout: Path, name: str, setting: str) -> Path | None:
             f"let {setting} name a file of the repository",
         )
     return path if name and path.is_file() else None
-
-
-def _execute(spec: JobSpec, output: Output, deadline: float | None, report: Callable[[int, int], None]) -> None:
-    script = find_in_checkout(spec.checkout, spec.script, "ds_wer_automation")
-    if script is not None:
-        from deepspeech_wer.job import script as scripts
-
-        scripts.run(spec, script, output, deadline)
-        return
-    notebook = find_in_checkout(spec.checkout, spec.notebook, "ds_notebook")
-    if notebook is None:
-        raise LandingFailed(
-            f"there is neither the script {spec.script} nor the notebook {spec.notebook} in the checkout",
-            "commit one of them, or name yours with ds_wer_automation (a script) or ds_notebook (a notebook)",
-        )
-    # Imported only now: it takes most of a second, which a job that is a script need not wait for.
-    from deepspeech_wer.job import notebook as notebooks
-
-    notebooks.run(spec, notebook, output, deadline, report)
 
 
 def _of_this_job() -> list[processes.Process]:
