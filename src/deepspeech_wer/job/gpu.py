@@ -28,7 +28,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from deepspeech_wer.errors import TrackerError
 from deepspeech_wer.files import write_atomically
 from deepspeech_wer.job.gpudevices import Device, NoGpu, NoLibrary, Nvml, Reading, Source
 from deepspeech_wer.job.gpudmon import Dmon
@@ -249,8 +248,7 @@ class _Sampling(AbstractContextManager[Usage]):
             self._say(f"no GPU charts in {folder}: {type(error).__name__}: {error}")
 
     def _say(self, text: str) -> None:
-        # A log that takes no more, because of the disk or of its limit, is told by who writes the job's own output.
-        with contextlib.suppress(OSError, TrackerError):
+        with contextlib.suppress(OSError):  # a log that takes no more is told by who writes the job's own output
             self._output.step(one_line(text))
 
 

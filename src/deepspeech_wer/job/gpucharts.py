@@ -15,8 +15,9 @@ from pathlib import Path
 
 from deepspeech_wer.files import write_atomically
 
-#: Points of one line; a chart has about a thousand pixels of width.
-MOST = 2000
+#: Points of one line at most. A chart is about a thousand pixels wide: with a point a pixel the line of a load that
+#: goes up and down would be one solid block.
+MOST = 600
 
 #: What is drawn: the column, the name of the file, and what the axis says.
 CHARTS = (
