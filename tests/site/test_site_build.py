@@ -172,6 +172,40 @@ def test_a_long_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     assert logs.read(tmp_path) == lines[: logs.WHOLE]
 
 
+def test_only_logs_that_changed_are_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records, root = made.history(tmp_path), tmp_path / "web"
+    long = records[0].folder / "log.txt"
+    long.write_bytes(b"a line of the training\n" * 60_000)
+    asked: list[str] = []
+    real = logs.read
+
+    def read(folder: Path) -> bytes:
+        asked.append(folder.name)
+        return real(folder)
+
+    def built() -> list[str]:
+        asked.clear()
+        build(records, root, title=TITLE)
+        return sorted(set(asked))
+
+    monkeypatch.setattr(logs, "read", read)
+    names = [record.folder.name for record in records]
+    assert built() == sorted(names) and built() == []
+    changed = records[1].folder / "log.txt"
+    later = (root / f"runs/{names[1]}/log.txt").stat().st_mtime_ns + 1
+    changed.write_text("x" * changed.stat().st_size)
+    os.utime(changed, ns=(later, later))
+    assert built() == [names[1]] and (root / f"runs/{names[1]}/log.txt").read_text().startswith("xxx")
+    (root / f"runs/{names[2]}/log.txt").unlink()
+    assert built() == [names[2]]
+    (root / f"runs/{names[3]}/log.txt").write_text("cut off")
+    assert built() == [names[3]]
+    assert contents(root)[f"runs/{names[3]}/log.txt"] == f"log of {names[3]}\n".encode()
+    (root / f"runs/{names[4]}/log.txt").unlink()
+    (root / f"runs/{names[4]}/log.txt").symlink_to(records[4].folder / "log.txt")
+    assert built() == [names[4]], "a link is no copy"
+
+
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "absent"])
 def test_a_log_that_is_no_plain_file_is_not_published(tmp_path: Path, kind: str) -> None:
     secret = tmp_path / "id_rsa"

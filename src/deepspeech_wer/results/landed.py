@@ -10,7 +10,7 @@ Pure functions, no files.
 
 from __future__ import annotations
 
-import statistics
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,9 +35,11 @@ def measure(values: Sequence[float]) -> Measure | None:
     """The mean and the spread of ``values``, which are finite; None where there are none."""
     if not values:
         return None
-    # statistics.mean is exact: the mean of equal values is that value, so that "the same as before" stays true.
-    spread = float(statistics.stdev(values)) if len(values) > 1 else None
-    return Measure(float(statistics.mean(values)), spread, min(values), max(values), len(values))
+    count, lowest, highest = len(values), min(values), max(values)
+    # Rounding may not take the mean out of what was measured: that of equal values is that value, to the last bit.
+    mean = min(max(math.fsum(values) / count, lowest), highest)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1)) if count > 1 else None
+    return Measure(mean, spread, lowest, highest, count)
 
 
 @dataclass(frozen=True)
