@@ -31,13 +31,29 @@ def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Hea
     from deepspeech_wer.landings.selection import select
 
     done = {sha for sha, entry in journal.entries().items() if entry.state in (State.PUBLISHED, State.SKIPPED)}
+    last = journal.last_sha1() or _before_the_first(journal)
     if settings.landings_source == "github":
         from deepspeech_wer.landings.github import GitHub
 
-        found = GitHub.of(settings).landings(head, journal.last_sha1(), done)
+        found = GitHub.of(settings).landings(head, last, done)
     else:
-        found = mirror.landings(head, journal.last_sha1(), done)
+        found = mirror.landings(head, last, done)
     return select(found, settings, mirror)
+
+
+def _before_the_first(journal: Journal) -> str | None:
+    """The commit before the first landing that was found: where to go on from as long as none is settled."""
+    for entry in journal.entries().values():
+        if entry.landing is not None and entry.wanted is None and entry.landing.parents:
+            return entry.landing.parents[0]
+    return None
+
+
+def tell(journal: Journal, found: git.Found, log: Log) -> None:
+    """Tell what is not as it was left."""
+    for remark in (journal.remark(), found.remark):
+        if remark:
+            log.step(remark)
 
 
 def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Head, found: git.Found) -> None:

@@ -213,14 +213,27 @@ class Journal:
 
     def last_sha1(self) -> str | None:
         """The last landing that is settled: what the pointer says, else what was last noted; None on a first run."""
-        try:
-            text = self.pointer.read_text(errors="replace").strip().lower()
-        except FileNotFoundError:
-            text = ""
-        if _SHA.fullmatch(text):
+        text = self._pointer_text()
+        if text and _SHA.fullmatch(text):
             return text
         self.entries()
         return self._advanced
+
+    def remark(self) -> str:
+        """A sentence for the user where the pointer does not say what it should; empty otherwise."""
+        text, sha = self._pointer_text(), self.last_sha1()
+        if text == sha or (text is None and sha is None):
+            return ""
+        what = f"{self.pointer} is missing" if text is None else f"{self.pointer} holds no SHA of a commit"
+        return (
+            f"{what}: going on from {sha[:7]}, which is the journal's" if sha else f"{what}, nor is one in the journal"
+        )
+
+    def _pointer_text(self) -> str | None:
+        try:
+            return self.pointer.read_text(errors="replace").strip().lower()
+        except FileNotFoundError:
+            return None
 
     def advance(self, sha: str) -> None:
         """Move ``last_sha1``: everything up to ``sha`` is settled."""

@@ -47,8 +47,7 @@ def work(settings: Settings, journal: Journal, head: git.Head, log: Log) -> int:
     mirror = git.Mirror(settings.cache, settings.require_repository(), settings.commit_url)
     mirror.fetch(head)
     found = discovery.find(settings, journal, mirror, head)
-    if found.remark:
-        log.step(found.remark)
+    discovery.tell(journal, found, log)
     discovery.note(settings, journal, mirror, head, found)
     forced = discovery.ask(settings, journal, mirror)
     landings = discovery.due(settings, journal, mirror, forced, log)
@@ -88,8 +87,7 @@ def plan(settings: Settings, log: Log) -> int:
         mirror = git.Mirror(Path(folder), url, settings.commit_url)
         mirror.fetch(head)
         found = discovery.find(settings, journal, mirror, head)
-        if found.remark:
-            log.step(found.remark)
+        discovery.tell(journal, found, log)
         discovery.note(settings, journal, mirror, head, found)
         forced = discovery.ask(settings, journal, mirror)
         landings = discovery.due(settings, journal, mirror, forced, log)

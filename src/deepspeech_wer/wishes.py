@@ -14,7 +14,9 @@ from deepspeech_wer.landings import Landing
 def retry(settings: Settings, journal: Journal, name: str) -> str:
     """Have a landing that failed, was skipped or waits be tried at the next tick; gives a sentence. SettingsError."""
     sha, entry, landing = _look_up(settings, journal, name)
-    if entry is not None and entry.trained:
+    if entry is None:
+        raise SettingsError(f"{sha[:7]} was never tried", f"`deepspeech-wer rerun {sha[:7]}` trains it")
+    if entry.trained:
         raise SettingsError(f"{sha[:7]} is trained", f"`deepspeech-wer rerun {sha[:7]}` trains it once more")
     _refuse_running(sha, entry)
     journal.note(sha, State.ASKED, why="a person asked for a retry", landing=landing)

@@ -1,0 +1,241 @@
+"""What a tick does where a landing, or the machine, fails: retries, waits, limits of room, wishes, seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from history import BROKEN, SCRIPT, Repository
+from installation import Installation
+
+SCRIPT_NAME = "bin/run-wer-automation.sh"
+
+#: Fails as long as the file {flag} is there, and counts its runs in {tally}.
+SHAKY = """#!/bin/sh
+echo "run $ds_random_seed" >> {tally}
+test -e {flag} && exit 3
+cat > "$ds_result_dir/hyper.json" <<END
+{{"context": {{}}, "parameters": {{"seed": "$ds_random_seed"}}, "results": {{"test_wer": 0.5}}}}
+END
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository.begun(tmp_path / "repository")
+
+
+@pytest.fixture
+def installation(tmp_path: Path, repository: Repository) -> Installation:
+    return Installation(tmp_path / "home", {"ds_repository": str(repository.path), "ds_retry_wait": "0"})
+
+
+@pytest.fixture
+def shaky(tmp_path: Path, repository: Repository) -> Path:
+    """The head's training fails; the flag that makes it fail."""
+    flag, tally = tmp_path / "flag", tmp_path / "tally"
+    flag.touch()
+    tally.touch()
+    repository.land("Shaky", {SCRIPT_NAME: SHAKY.format(tally=tally, flag=flag)})
+    return flag
+
+
+def tally(flag: Path) -> list[str]:
+    return flag.with_name("tally").read_text().splitlines()
+
+
+def states(installation: Installation, sha: str) -> list[str]:
+    lines = (installation.data / "journal.jsonl").read_text().splitlines()
+    return [line["state"] for line in map(json.loads, lines) if line["sha"] == sha]
+
+
+def test_a_failed_landing_is_tried_again_and_then_passed(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    head = repository.git("rev-parse", "HEAD")
+    for attempt in (1, 2, 3):
+        done = installation.run("run")
+        assert done.returncode == 70, done.stderr
+        assert len(tally(shaky)) == attempt
+    assert "has failed 3 times and is passed" in done.stderr
+    assert installation.last_sha1() == head
+    done = installation.run("run")
+    assert (done.returncode, len(tally(shaky))) == (0, 3)
+    assert "nothing new" in done.stderr
+    assert states(installation, head).count("failed") == 3
+    assert states(installation, head)[-3:] == ["published", "advanced", "settled"]
+    assert head[:7] in (installation.data / "www" / "index.html").read_text()
+
+    shaky.unlink()
+    assert installation.run("retry", head[:8]).returncode == 0
+    assert installation.run("run").returncode == 0
+    assert installation.trained() == [head]
+    assert installation.last_sha1() == head
+    assert "nothing new" in installation.run("run").stderr
+
+
+def test_a_landing_that_recovers_is_trained_and_last_sha1_waits_for_it(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    first = repository.git("rev-parse", "HEAD")
+    assert installation.run("run").returncode == 70
+    assert not (installation.cache / "last_sha1").exists()
+    second = repository.train("Good", 0.4)
+    installation.variables["ds_retry_wait"] = "1000"
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert installation.trained() == [second], "what came after it does not wait"
+    assert f"{first[:7]} has failed and is tried again after" in done.stderr
+    assert not (installation.cache / "last_sha1").exists()
+    shaky.unlink()
+    installation.variables["ds_retry_wait"] = "0"
+    assert installation.run("run").returncode == 0
+    assert installation.trained() == [first, second]
+    assert installation.last_sha1() == second
+    assert len(tally(shaky)) == 2
+
+
+def test_too_little_room_counts_against_nobody(repository: Repository, installation: Installation) -> None:
+    head = repository.train("Good", 0.5)
+    installation.variables["ds_disk_free"] = "1e9"
+    for _ in range(4):
+        done = installation.run("run")
+        assert done.returncode == 70
+        assert "too little room for a run" in done.stderr
+        assert "lower ds_disk_free" in done.stderr
+    assert states(installation, head) == ["found"]
+    assert not (installation.cache / "last_sha1").exists()
+    assert (installation.data / "trouble.json").exists()
+    del installation.variables["ds_disk_free"]
+    assert installation.run("run").returncode == 0
+    assert installation.last_sha1() == head
+    assert not (installation.data / "trouble.json").exists()
+
+
+def test_a_gpu_that_is_demanded_and_not_there(repository: Repository, installation: Installation) -> None:
+    head = repository.train("Good", 0.5)
+    installation.variables |= {"ds_require_gpu": "1", "ds_cuda_visible_devices": "-1"}
+    done = installation.run("run")
+    assert done.returncode == 70
+    assert "no GPU is seen" in done.stderr
+    assert states(installation, head) == ["found"]
+
+
+def test_a_run_that_failed_while_the_machine_is_in_trouble_does_not_count(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    """The trouble comes while it trains: the script changes what the settings file says of the room that is wanted."""
+    config = installation.home / "config" / "deepspeech_wer" / "config.toml"
+    config.parent.mkdir(parents=True)
+    data = tmp_path / "link"
+    data.symlink_to(tmp_path)
+    head = repository.land("Fails", {SCRIPT_NAME: BROKEN})
+    installation.variables["ds_disk_free"] = "0"
+    assert installation.run("run").returncode == 70
+    assert states(installation, head)[-1] == "shown"
+    assert states(installation, head).count("failed") == 1
+
+
+def test_each_seed_is_trained_and_more_can_be_asked_for(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    shaky.unlink()
+    head = repository.git("rev-parse", "HEAD")
+    installation.variables["ds_seeds"] = "3"
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert tally(shaky) == ["run ", "run 1", "run 2"]
+    assert installation.trained() == [head] * 3
+    assert [run["parameters"]["seed"] for run in installation.runs()] == ["", "1", "2"]
+    assert "nothing new" in installation.run("run").stderr
+    assert "2 times more" in installation.run("rerun", head, "--seeds", "2").stdout
+    installation.run("run")
+    assert tally(shaky)[3:] == ["run 3", "run 4"]
+    assert installation.last_sha1() == head
+    assert "nothing new" in installation.run("run").stderr
+
+
+def test_a_seed_that_fails_is_tried_again_and_the_others_are_not_trained_twice(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    mark = tmp_path / "mark"
+    script = SCRIPT.format(wer=0.5).replace(
+        "echo training", f'echo "$ds_random_seed" >> {mark}; [ "$ds_random_seed" = 1 ] && [ ! -e {mark}.ok ] && exit 3'
+    )
+    head = repository.land("One bad seed", {SCRIPT_NAME: script})
+    installation.variables["ds_seeds"] = "3"
+    assert installation.run("run").returncode == 70
+    assert mark.read_text().splitlines() == ["", "1"]
+    mark.with_suffix(".ok").touch()
+    assert installation.run("run").returncode == 0
+    assert mark.read_text().splitlines() == ["", "1", "1", "2"]
+    assert installation.last_sha1() == head
+
+
+def test_the_first_seed_follows_the_users_own(repository: Repository, installation: Installation, shaky: Path) -> None:
+    shaky.unlink()
+    installation.variables |= {"ds_seeds": "2", "ds_random_seed": "40"}
+    installation.run("run")
+    assert tally(shaky) == ["run 40", "run 41"]
+
+
+def test_what_is_skipped_is_not_trained_and_does_not_hold_up(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    head = repository.git("rev-parse", "HEAD")
+    assert installation.run("run").returncode == 70
+    done = installation.run("skip", head[:7], "--why", "a known bad corpus")
+    assert done.returncode == 0, done.stderr
+    assert installation.run("run").returncode == 0
+    assert len(tally(shaky)) == 1
+    assert installation.last_sha1() == head
+    assert installation.run("skip", "0123456", "--why", "x").returncode == 2
+
+
+def test_only_the_newest(repository: Repository, installation: Installation) -> None:
+    first = repository.train("One", 0.5)
+    installation.run("run")
+    second, third = repository.train("Two", 0.4), repository.train("Three", 0.3)
+    installation.variables["ds_landings_newest"] = "1"
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert installation.trained() == [first, third]
+    assert states(installation, second) == ["found", "skipped"]
+    assert installation.last_sha1() == third
+
+
+def test_what_waits_on_a_branch_that_was_rewritten_is_dropped(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    base = repository.git("rev-parse", "HEAD~1")
+    shaky.unlink()
+    first = repository.git("rev-parse", "HEAD")
+    installation.run("run")
+    bad = repository.land("Bad", {SCRIPT_NAME: BROKEN})
+    assert installation.run("run").returncode == 70
+    repository.git("reset", "--quiet", "--hard", base)
+    good = repository.train("Another", 0.3)
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert "the branch was rewritten" in done.stderr
+    assert installation.trained() == [first, good] or installation.trained() == [good, first]
+    assert states(installation, bad)[-1] == "skipped"
+    assert installation.last_sha1() == good
+    assert "nothing new" in installation.run("run").stderr
+
+
+def test_a_training_that_is_cut_off_again_and_again_counts_as_failed(
+    repository: Repository, installation: Installation
+) -> None:
+    script = "#!/bin/sh\nkill -9 $(cut -d' ' -f4 /proc/$PPID/stat)\nsleep 60\n"  # the tick, which is above the worker
+    head = repository.land("Ends the tick", {SCRIPT_NAME: script})
+    installation.variables["ds_retries"] = "0"
+    for _ in range(5):
+        assert installation.run("run").returncode == -9
+    done = installation.run("run")
+    assert "its training was cut off 5 times" in done.stderr
+    assert states(installation, head).count("cut off") == 4
+    assert installation.last_sha1() == head
+    assert "cut off 5 times" in (installation.data / "www" / "index.html").read_text()
