@@ -92,6 +92,8 @@ class Notifier:
                     self._send(cause, message)
         except OSError as error:
             self._cannot_note(error)
+        except Exception as error:  # a notification is never worth a run
+            self._complain(f"not notified: {_named(error)}")
 
     def status(self, landing: Landing, state: str, description: str) -> None:
         """Set the commit status of ``landing`` on GitHub, where ``ds_github_status`` is set and it is not so already.
@@ -119,7 +121,7 @@ class Notifier:
             f"landing:{record.sha}:{record.run_id}",
             f"{self._name}: {_short(record)} failed{times}: {_subject(record)}",
             f"{_landing(record)} could not be trained{times}.\n"
-            f"Why: {record.why}\n{_todo(record.hint)}{self._places(record)}"
+            f"Why: {_line(record.why)}\n{_todo(record.hint)}{self._places(record)}"
             f"To train it again: deepspeech-wer retry {_short(record)}",
             **_about(record),
         )
@@ -170,7 +172,7 @@ class Notifier:
             "publish",
             f"publish:{_class(error)}",
             f"{self._name}: the page could not be published",
-            f"{error.message}\n{_todo(error.hint)}Nothing is lost: it is tried again at every tick, and the page is "
+            f"{_line(error.message)}\n{_todo(error.hint)}Nothing is lost: it is tried again at every tick, and the page is "
             f"on this machine: {self._settings.web_root / 'index.html'}",
         )
 
@@ -184,7 +186,7 @@ class Notifier:
             "failure",
             f"environment:{_class(error)}",
             f"{self._name}: nothing can be trained: {error.message}",
-            f"{error.message}\n{_todo(error.hint)}No landing is passed for this: training goes on once it is mended.",
+            f"{_line(error.message)}\n{_todo(error.hint)}No landing is passed for this: training goes on once it is mended.",
         )
 
     def environment_recovered(self) -> None:
@@ -206,7 +208,7 @@ class Notifier:
                 "failure",
                 cause,
                 f"{self._name}: nothing is tracked any more",
-                f"The last {ticks} ticks ended early: {error.message}\n{_todo(error.hint)}"
+                f"The last {ticks} ticks ended early: {_line(error.message)}\n{_todo(error.hint)}"
                 "What lands meanwhile is trained once it is mended.",
             )
 
@@ -310,7 +312,12 @@ def _class(error: TrackerError) -> str:
 
 
 def _todo(hint: str) -> str:
-    return f"What to do: {hint}\n" if hint else ""
+    return f"What to do: {_line(hint)}\n" if hint else ""
+
+
+def _line(message: str) -> str:
+    """What may have been said by the training is one line of the text: it cannot pretend to be ours."""
+    return words.plain(message, 400)
 
 
 def _short(record: RunRecord) -> str:
