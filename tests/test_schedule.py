@@ -309,6 +309,8 @@ def test_systemd_takes_the_units(machine: Machine, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(sys, "argv", [str(script)])
     units = timer.units(folder / "c.toml")
     assert "TimeoutStartSec=infinity" in units[timer.SERVICE]
+    if "%" in name:
+        assert "/100%%~/c.toml" in units[timer.SERVICE]  # a specifier that systemd does not know it would leave alone
     if "$" in name:
         assert "/$$HOME and $${x}/c.toml" in units[timer.SERVICE]  # in a command
         assert '/$HOME and ${x}"\n' in units[timer.SERVICE]  # in the environment
