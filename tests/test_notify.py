@@ -350,8 +350,17 @@ def test_a_command_that_prints_without_end_and_reads_nothing(tmp_path: Path) -> 
     assert "exit code 3, and it said: y y y" in logged(tmp_path)
 
 
-def test_ctrl_c_ends_the_command_and_goes_on(tmp_path: Path) -> None:
-    command = f"echo $$ > {tmp_path}/pid; kill -INT $PPID; sleep 300"
+def test_ctrl_c_ends_the_command_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = subprocess.Popen.wait
+
+    def waiting(process: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        (tmp_path / "waiting").touch()
+        return wait(process, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", waiting)
+    command = (
+        f"echo $$ > {tmp_path}/pid; until [ -e {tmp_path}/waiting ]; do sleep 0.01; done; kill -INT $PPID; sleep 9"
+    )
     with pytest.raises(KeyboardInterrupt):
         notifier(tmp_path, notify_command=command).tell("failure", "a", "S", "T")
     assert not is_running(int((tmp_path / "pid").read_text()))

@@ -172,8 +172,9 @@ class Notifier:
             "publish",
             f"publish:{_class(error)}",
             f"{self._name}: the page could not be published",
-            f"{_line(error.message)}\n{_todo(error.hint)}Nothing is lost: it is tried again at every tick, and the page is "
-            f"on this machine: {self._settings.web_root / 'index.html'}",
+            f"{_line(error.message)}\n{_todo(error.hint)}"
+            "Nothing is lost: it is tried again at every tick, and the page is on this machine: "
+            f"{self._settings.web_root / 'index.html'}",
         )
 
     def publish_recovered(self) -> None:
@@ -186,7 +187,8 @@ class Notifier:
             "failure",
             f"environment:{_class(error)}",
             f"{self._name}: nothing can be trained: {error.message}",
-            f"{_line(error.message)}\n{_todo(error.hint)}No landing is passed for this: training goes on once it is mended.",
+            f"{_line(error.message)}\n{_todo(error.hint)}"
+            "No landing is passed for this: training goes on once it is mended.",
         )
 
     def environment_recovered(self) -> None:

@@ -113,8 +113,8 @@ def _run(command: list[str], data: bytes, seconds: float, hint: str, variables: 
         except OSError as error:
             raise NotSent(f"{command[0]} does not start: {error.strerror}; {hint}") from None
     reader = threading.Thread(target=drain, args=(process.stdout,), daemon=True)
-    reader.start()
     try:
+        reader.start()
         code = process.wait(seconds)
     except BaseException as error:
         with suppress(ProcessLookupError):
