@@ -156,11 +156,13 @@ def sampled(spec, log, fake, rounds=3):
 # What is seen
 
 
-def test_a_machine_without_a_gpu_is_silent(spec, log):
+def test_a_machine_without_a_gpu_is_silent(spec, log, tmp_path):
+    spec = replace(spec, gpu_csv=str(tmp_path / "usage" / "gpu.csv"), gpu_charts=str(tmp_path / "usage" / "charts"))
     with gpu.sampling(spec, log) as usage:
         pass
     assert log.lines() == []
     assert list(spec.partial.iterdir()) == []
+    assert not (tmp_path / "usage").exists()
     assert usage.energy_kwh() is None
     assert gpu.visible() == []
     assert "libnvidia-ml.so.1" in gpu.why_none()
@@ -424,7 +426,7 @@ with gpu.sampling(spec, Output()):
     found = rows(path)
     assert len(found) > 100 and found[-1]["memory_clock_mhz"] == "1215"
     # Had the kill cut the last line in two the charts would go without it.
-    path.write_text(path.read_text() + "2026-01-02T03:04:05.006Z,0,Fake A100,25")
+    path.write_text(path.read_text() + "2026-01-02T03:04:05.006Z,0,Fake A100,250.5,,,,,,1410,12")
     _, curves = gpucharts.read(path.open())
     assert sum(bucket.count for bucket in curves["power_w"]["GPU 0: Fake A100"]._buckets) == len(found) // 2
 
@@ -815,3 +817,16 @@ with gpu.sampling(JobSpec.from_json(Path(sys.argv[1]).read_text()), Output()):
         process.wait()
     pid = int((tmp_path / "pid").read_text())
     until(lambda: "nvidia-smi" not in command(pid))
+
+
+def test_a_whole_job(bench, tmp_path, shell_write_hyper):
+    """With a worker in its own process: with nvidia-smi's fake, or with NVML on a machine that has it."""
+    nvidia_smi(tmp_path, DMON["driver 580"][0], rest=f"while sleep 0.05; do tail -n 2 {tmp_path}/dmon; done")
+    bench.settings = {"gpu_csv": str(tmp_path / "usage.csv"), "gpu_charts": str(tmp_path / "charts")}
+    lines = '$(cat "$ds_result_dir/gpu.csv" 2>&1 | wc -l)'
+    bench.script(f"#!/bin/sh\nuntil [ {lines} -ge 6 ]; do sleep 0.05; done\n{shell_write_hyper}\n")
+    assert bench.run().why == ""
+    assert bench.result("gpu.csv") == (tmp_path / "usage.csv").read_text()
+    assert (tmp_path / "charts" / "power.png").read_bytes().startswith(PNG)
+    assert bench.hyper()["results"]["energy_kwh"] >= 0
+    assert "GPU" not in bench.result("log.txt")

@@ -284,8 +284,6 @@ def _during_run(spec: JobSpec, path: str) -> Path:
 
 def _replace(source: Path, target: Path) -> None:
     """Copy ``source`` to ``target``, which is whole at every moment. Raises OSError."""
-    if target == source:
-        return
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
     os.close(handle)
