@@ -2,48 +2,84 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deepspeech_wer.errors import LandingFailed
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.landings.git import Mirror, environment, public
 
+if TYPE_CHECKING:
+    import git
+
 
 @contextmanager
-def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> Iterator[None]:
-    """``folder`` with the files of ``landing``, submodules included, gone after the block.
+def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str, keep: bool = False) -> Iterator[None]:
+    """``folder`` with the files of ``landing``, submodules included, gone after the block unless it is to ``keep``.
 
-    ``branch`` is what the work tree is on; ``HEAD`` or a full ref leave it on none. The clone borrows its objects from
-    the mirror; its ``origin`` is the repository itself, without a password. Raises LandingFailed where git cannot check
-    the commit out.
+    Where it is kept, those of other landings beside it, which are named after their SHAs, go before. ``branch`` is what
+    the work tree is on; ``HEAD`` or a full ref leave it on none. The clone borrows its objects from the mirror, which
+    is made anew where it turns out to be damaged; its ``origin`` is the repository itself, without a password. Raises
+    LandingFailed where git cannot check the commit out, EnvironmentFailure where that is for want of room, and
+    RepositoryError where a damaged mirror cannot be made anew.
     """
     import git
 
     wipe(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    if keep:
+        _wipe_others(folder)
     try:
         try:
-            clone = git.Repo.clone_from(
-                str(mirror.folder), str(folder), origin="origin", shared=True, no_checkout=True, quiet=True
-            )
-            clone.git.update_environment(**environment(mirror.url))
-            clone.git.remote("set-url", "origin", public(mirror.url))
-            on_branch = ("--detach",) if branch == "HEAD" or branch.startswith("refs/") else ("-B", branch)
-            clone.git.checkout("--quiet", "--force", *on_branch, landing.sha)
+            try:
+                clone = _clone(mirror, landing, folder, branch)
+            except git.GitCommandError:
+                if not mirror.mend(landing.sha):
+                    raise
+                wipe(folder)
+                clone = _clone(mirror, landing, folder, branch)
             if (folder / ".gitmodules").is_file():
                 clone.git.submodule("update", "--init", "--recursive", "--quiet")
         except git.GitCommandError as error:
+            if os.strerror(errno.ENOSPC) in str(error.stderr):
+                raise EnvironmentFailure(
+                    f"the disk is full: {landing.short} cannot be checked out to {folder}", "make room there"
+                ) from error
             raise LandingFailed(
                 f"{landing.short} cannot be checked out: {' '.join(str(error.stderr).split())}",
                 "see whether `git clone --recurse-submodules` of the repository works for this user",
             ) from error
         yield
     finally:
-        wipe(folder)
+        if not keep:
+            wipe(folder)
+
+
+def _clone(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> git.Repo:
+    import git
+
+    quiet = environment(mirror.url)
+    clone = git.Repo.clone_from(
+        str(mirror.folder), str(folder), env=quiet, origin="origin", shared=True, no_checkout=True, quiet=True
+    )
+    clone.git.update_environment(**quiet)
+    clone.git.remote("set-url", "origin", public(mirror.url))
+    on_branch = ("--detach",) if branch == "HEAD" or branch.startswith("refs/") else ("-B", branch)
+    clone.git.checkout("--quiet", "--force", *on_branch, landing.sha)
+    return clone
+
+
+def _wipe_others(folder: Path) -> None:
+    """Remove what is named after a commit beside ``folder``: the checkouts that were kept before."""
+    for other in folder.parent.iterdir():
+        if other != folder and re.fullmatch(r"[0-9a-f]{40}", other.name):
+            wipe(other)
 
 
 def wipe(folder: Path) -> None:
