@@ -10,7 +10,6 @@ token). What is new comes from the comparison of two commits, a hundred commits 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from deepspeech_wer.errors import RepositoryError, SettingsError
-from deepspeech_wer.landings import Landing
+from deepspeech_wer.landings import Landing, is_marked
 from deepspeech_wer.landings.git import Found, Head
 from deepspeech_wer.landings.github.access import find_token, host_of, is_overheard, repository_of, website_of
 from deepspeech_wer.landings.github.api import Api, Memory, Patience, Refused
@@ -38,6 +37,9 @@ COMPARED_PAGES = 100
 #: Pages of history that are searched for a landing that the journal knows, where last_sha1 is of no use.
 SEARCHED_PAGES = 30
 
+#: Refs whose ETags are kept.
+REMEMBERED_REFS = 20
+
 #: What GitHub calls us in a commit's list of statuses.
 CONTEXT = "deepspeech-wer"
 
@@ -45,8 +47,6 @@ CONTEXT = "deepspeech-wer"
 DESCRIPTION = 140
 
 STATES = ("error", "failure", "pending", "success")
-
-_MARK = re.compile(r"\[(?:skip wer|wer skip)\]", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class GitHub:
         commit_url: str = "",
         patience: Patience | None = None,
     ) -> None:
+        self.name = f"{account}/{project} on {host_of(api)}"
         folder = cache / "github"
         name = f"{account}-{project}-{hashlib.sha256(f'{api} {account}/{project}'.encode()).hexdigest()[:8]}"
         self._memory = Memory(folder / f"{name}.json")
-                self._api = Api(api, token, token_from, self._memory, patience or Patience())
+        self._api = Api(api, token, token_from, self._memory, patience or Patience())
         self._has_token = bool(token)
         self._path = f"/repos/{quote(account, safe='')}/{quote(project, safe='')}"
-        self.name = f"{account}/{project} on {host_of(api)}"
         self._pulls = Pulls(self._api, self._path, self.name, Memory(folder / f"{name}-pulls.json"))
         self._commit_url = commit_url or f"{website_of(api)}/{account}/{project}/commit/{{sha}}"
 
@@ -130,29 +130,31 @@ class GitHub:
     ) -> Found:
         """What landed after ``last``, up to ``head``, oldest first, as :meth:`Mirror.landings` says it.
 
-        ``first`` gives the position on the branch of the commit with which the new ones begin: the API cannot tell it
-        without reading the whole history. Where ``last`` is of no use, the newest of the ``known`` is looked for among
-        the last 3000 commits. Raises RepositoryError.
+        ``first`` gives the position on the branch of the commit with which the new ones begin, such as
+        :meth:`Mirror.position`: the API cannot tell it without reading the whole history. Where ``last`` is of no use,
+        the newest of the ``known`` is looked for among the last 3000 commits. Raises RepositoryError.
         """
         if last == head.sha:
             return Found(())
-        remark = ""
+        remark, is_rewritten = "", False
         compared = self._compared(last, head.sha) if last else None
         if last and compared is None and self._exists(last):
             remark = f"the branch has no history in common with last_sha1 {last[:7]}: going on from the head alone"
-            return self._found([self._commit(head.sha)], first, remark, is_rewritten=True)
+            return self._found([self._commit(head.sha)], first, remark, is_rewritten=True, is_first=True)
         if compared is None and (last or known):
             what = f"{last[:7]}, which last_sha1 holds, is no commit of {self.name}" if last else "no last_sha1"
+            is_rewritten = bool(last)
             last = self._newest(head.sha, known)
-            remark = f"{what}: going on from {last[:7]}, the newest in the journal" if last else f"{what}: only the head"
+            then = f"going on from {last[:7]}, the newest in the journal" if last else "only the head"
+            remark = f"{what}: {then}"
         if last is None:
-            return self._found([self._commit(head.sha)], first, remark)
+            return self._found([self._commit(head.sha)], first, remark, is_rewritten=is_rewritten, is_first=True)
         compared = compared or self._compare(last, head.sha)
-        base = compared.base
-        if base != last:
-            remark = f"the branch was rewritten since last_sha1 {last[:7]}: going on from {base[:7]}, where they part"
-            compared = self._compare(base, head.sha)  # not the same where the two have more than one merge base
-        return self._found(self._line(compared, base, head.sha), first, remark, is_rewritten=base != last)
+        if compared.base != last:
+            parted = compared.base[:7]
+            remark = f"the branch was rewritten since last_sha1 {last[:7]}: going on from {parted}, where they part"
+            is_rewritten = True
+        return self._found(self._line(compared, last, head.sha), first, remark, is_rewritten=is_rewritten)
 
     def set_status(self, sha: str, state: str, description: str, target_url: str = "") -> None:
         """Set our commit status of ``sha``; ``state`` is one of :data:`STATES`. Raises RepositoryError."""
@@ -189,9 +191,10 @@ class GitHub:
                 answer = self._api.get(path)
         with shaped(self.name):
             found = read(answer.value)
-        newest = {path: {"etag": answer.etag, "value": found}} if answer.etag else {}
-        others = [(name, each) for name, each in probes.items() if name != path]
-        self._memory.write({**self._memory.read(), "probes": {**dict(others[-20:]), **newest}})
+        if answer.etag:
+            probes.pop(path, None)
+            probes[path] = {"etag": answer.etag, "value": found}
+            self._memory.write({**self._memory.read(), "probes": dict(list(probes.items())[-REMEMBERED_REFS:])})
         return found
 
     def _tip(self, name: str) -> str | None:
@@ -238,10 +241,12 @@ class GitHub:
                 break
         return _Comparison(merge_base, commits, len(commits) >= total)
 
-    def _line(self, compared: _Comparison, base: str, head: str) -> list[Commit]:
-        """The first-parent line from ``head`` down to what ``base`` has, oldest first."""
+    def _line(self, compared: _Comparison, last: str, head: str) -> list[Commit]:
+        """The first-parent line from ``head`` down to what ``last`` has as well, oldest first."""
         line: list[Commit] = []
         tip = head
+        if compared.base == head:
+            return line
         while True:
             before = len(line)
             while (commit := compared.commits.pop(tip, None)) is not None:
@@ -249,15 +254,15 @@ class GitHub:
                 if not commit.parents:
                     return line[::-1]
                 tip = commit.parents[0]
-            if compared.is_whole or tip == base:
+            if tip == last or (compared.is_whole and line):
                 return line[::-1]
             if len(line) == before:
                 raise RepositoryError(
                     f"{self.name}: GitHub's comparison leaves {tip[:7]} out, which is on the branch",
                     "read what has landed from the repository itself: ds_landings_source=git",
                 )
-            # GitHub did not list all: what is left, if it is not the base's own history, is below this one.
-            compared = self._compare(base, tip)
+            # GitHub did not list all: what is left, unless it is of the history of ``last``, begins with this one.
+            compared = self._compare(last, tip)
 
     def _newest(self, head: str, known: Collection[str]) -> str | None:
         """The newest of the ``known`` commits on the first-parent line of ``head``."""
@@ -301,7 +306,13 @@ class GitHub:
         return True
 
     def _found(
-        self, line: list[Commit], first: Callable[[str], int], remark: str = "", *, is_rewritten: bool = False
+        self,
+        line: list[Commit],
+        first: Callable[[str], int],
+        remark: str,
+        *,
+        is_rewritten: bool = False,
+        is_first: bool = False,
     ) -> Found:
         if not line:
             return Found((), remark, is_rewritten=is_rewritten)
@@ -318,7 +329,7 @@ class GitHub:
         for commit, commits in groups:
             position += commits
             landings.append(self._landing(commit, position, commits))
-        return Found(tuple(landings), remark, is_rewritten=is_rewritten)
+        return Found(tuple(landings), remark, is_rewritten=is_rewritten, is_first=is_first)
 
     def _landing(self, commit: Commit, position: int, commits: int) -> Landing:
         return Landing(
@@ -331,7 +342,7 @@ class GitHub:
             url=self._commit_url.replace("{sha}", commit.sha),
             kind="merge" if len(commit.parents) > 1 else "rebase" if commits > 1 else "commit",
             commits=commits,
-            marked=_MARK.search(commit.message) is not None,
+            marked=is_marked(commit.message),
         )
 
     @contextmanager

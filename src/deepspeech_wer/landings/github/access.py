@@ -52,8 +52,17 @@ def repository_of(settings: Settings) -> tuple[str, str]:
 
 
 def host_of(api: str) -> str:
-    """The host of the website that belongs to the API at ``api``, which is at ``api.`` or ``/api/v3`` of it."""
-    return (urlsplit(api).hostname or "").removeprefix("api.")
+    """The host of the website that belongs to the API at ``api``, which is at ``api.`` or ``/api/v3`` of it.
+
+    Raises SettingsError where the address is none.
+    """
+    try:
+        host = urlsplit(api).hostname
+    except ValueError:
+        host = None
+    if not host:
+        raise SettingsError("ds_github_api is no address of a server", "give one such as https://api.github.com")
+    return host.removeprefix("api.")
 
 
 def website_of(api: str) -> str:

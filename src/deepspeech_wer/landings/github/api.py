@@ -108,7 +108,7 @@ class Api:
 
     def __init__(self, address: str, token: str, token_from: str, memory: Memory, patience: Patience) -> None:
         self.address = address
-        self.host = urlsplit(address).hostname or address
+        self.host = urlsplit(address).hostname
         self._token = token
         self.token_from = token_from
         self._memory = memory
@@ -133,7 +133,7 @@ class Api:
             tried += 1
             try:
                 status, about, body = self._once(method, self.address + path, what, headers)
-            except requests.RequestException as error:
+            except (requests.RequestException, ValueError) as error:  # requests lets some addresses through to urllib
                 trouble, wait, is_limit = f"{self.host} {_in_words(error)}", self._backoff(tried), False
                 if isinstance(error, ValueError) or _is_about_the_certificate(error):  # an address that is none
                     raise RepositoryError(trouble, "check ds_github_api, and the machine's certificates") from None
@@ -322,11 +322,11 @@ def _retry_after(about: Mapping[str, str], now: float) -> float | None:
     return None if when is None else max(0.0, when - (_server_time(about) or now))
 
 
-def _is_about_the_certificate(error: requests.RequestException) -> bool:
+def _is_about_the_certificate(error: Exception) -> bool:
     return "CERTIFICATE_VERIFY_FAILED" in str(error)
 
 
-def _in_words(error: requests.RequestException) -> str:
+def _in_words(error: Exception) -> str:
     """What went wrong, in words of our own: the library's may hold an address with a password."""
     import requests
 
