@@ -614,7 +614,7 @@ def test_the_words(tmp_path: Path, hook: Hook) -> None:
     assert regression["kind"] == "regression"
     assert regression["subject"].startswith(f"speech: WER +15.8 points at {worse.sha[:7]}")
     assert "19.4 % before, 35.2 % after (+15.8 points)" in regression["text"]
-    assert "The difference is real (95 % interval" in regression["text"]
+    assert "Is it more than noise? The difference is real (95 % interval" in regression["text"]
     assert (regression["test_wer"], regression["before_wer"], regression["points"]) == (0.352, 0.194, 15.8)
 
 

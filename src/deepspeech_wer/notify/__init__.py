@@ -157,7 +157,7 @@ class Notifier:
             f"{self._name}: WER {words.points(points / 100)} points at {_short(record)}: {_subject(record)}",
             f"{_landing(record)} made recognition worse: test WER {words.percent(old)} before, "
             f"{words.percent(new)} after ({words.points(points / 100)} points).\n"
-            + (f"{is_real[:1].upper()}{is_real[1:].rstrip('.')}.\n" if is_real else "")
+            + (f"Is it more than noise? {is_real[:1].upper()}{is_real[1:].rstrip('.')}.\n" if is_real else "")
             + f"Compared with {_landing(before)}.\n{self._places(record)}"
             f"To see whether it stays so with other seeds: deepspeech-wer rerun {_short(record)} --seeds 3",
             **_about(record),
