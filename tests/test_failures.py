@@ -124,18 +124,21 @@ def test_a_gpu_that_is_demanded_and_not_there(repository: Repository, installati
 
 
 def test_a_run_that_failed_while_the_machine_is_in_trouble_does_not_count(
-    repository: Repository, installation: Installation, tmp_path: Path
+    repository: Repository, installation: Installation
 ) -> None:
-    """The trouble comes while it trains: the script changes what the settings file says of the room that is wanted."""
-    config = installation.home / "config" / "deepspeech_wer" / "config.toml"
-    config.parent.mkdir(parents=True)
-    data = tmp_path / "link"
-    data.symlink_to(tmp_path)
     head = repository.land("Fails", {SCRIPT_NAME: BROKEN})
-    installation.variables["ds_disk_free"] = "0"
     assert installation.run("run").returncode == 70
-    assert states(installation, head)[-1] == "shown"
-    assert states(installation, head).count("failed") == 1
+    journal = installation.data / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    running = next(index for index, line in enumerate(lines) if json.loads(line)["state"] == "running")
+    journal.write_text("".join(lines[: running + 1]))  # as if the tick had died before it noted the failure
+    installation.variables["ds_disk_free"] = "1e9"
+    done = installation.run("run")
+    assert done.returncode == 70
+    assert "too little room" in done.stderr
+    assert states(installation, head) == ["found", "running", "put off"]
+    assert list((installation.data / "runs").iterdir()) == []
+    assert "no such corpus" in (installation.data / "logs" / "put-off.txt").read_text()
 
 
 def test_each_seed_is_trained_and_more_can_be_asked_for(

@@ -55,11 +55,9 @@ def train(
             LocalEngine().run(spec, watch)
     except LandingFailed as error:
         archive.keep_failure(spec, error)
-    except EnvironmentFailure as error:
-        _put_off(settings, journal, landing.sha, spec.partial, error.message)
-        raise
-    except (KeyboardInterrupt, SystemExit):
-        _put_off(settings, journal, landing.sha, spec.partial, "the tick was told to stop")
+    except BaseException as error:  # the machine's fault, an interrupt, a bug of ours: never the landing's
+        is_told = isinstance(error, KeyboardInterrupt | SystemExit)
+        _put_off(settings, journal, landing.sha, spec.partial, "the tick was told to stop" if is_told else str(error))
         raise
     return _note_result(settings, journal, spec.result, log)
 

@@ -55,10 +55,13 @@ def _keep(result: Path, settings: Settings) -> None:
             f"{result / 'hyper.json'} cannot be published: {error}", "run the notebook to its end"
         ) from error
     landing = describe(Path.cwd(), hyper.git_hash(content), settings.commit_url)
-    if landing is None:  # no commit to show it at: it is kept as the runs made before the tracker are
+    if landing is None:  # no commit to show it at: it is kept with the other runs that have none
         archive.import_legacy(settings.dataroot, [result / "hyper.json"])
         return
     run = archive.new_run_id(landing.sha)
+    others = (
+        record.attempt for record in archive.load(settings.dataroot)[0] if record.landing and record.sha == landing.sha
+    )
     spec = JobSpec(
         run_id=run,
         landing=landing,
@@ -68,6 +71,7 @@ def _keep(result: Path, settings: Settings) -> None:
         checkpoint_dir=Path(),
         script="",
         notebook=settings.notebook,
+        attempt=1 + max(others, default=0),
     )
     started, finished = (str(content["context"].get(name, "")) for name in ("time_started", "time_finished"))
     spec.partial.mkdir(parents=True)

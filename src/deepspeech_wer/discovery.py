@@ -35,7 +35,7 @@ def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Hea
     if settings.landings_source == "github":
         from deepspeech_wer.landings.github import GitHub
 
-        found = GitHub.of(settings).landings(head, last, done)
+        found = GitHub.of(settings).landings(head, last, done, first=mirror.position)
     else:
         found = mirror.landings(head, last, done)
     return select(found, settings, mirror)

@@ -33,21 +33,29 @@ def _tell_one(
     settings: Settings, notifier: Notifier, landed: Landed, before: Landed | None, failed: Landed | None
 ) -> None:
     assert landed.landing is not None
-    record = landed.records[-1]
     if landed.wer is None:
-        notifier.status(landed.landing, "failure", f"training failed: {record.why}")
-        notifier.landing_failed(record, landed.failures)
+        notifier.status(landed.landing, "failure", f"training failed: {landed.newest.why}")
+        notifier.landing_failed(landed.newest, landed.failures)
         return
     description = f"WER {text.percent(landed.wer)}"
-    if before is not None and before.wer is not None and before.data_set == landed.data_set:
-        points = 100 * (landed.wer - before.wer)
-        description += f" ({text.points(landed.wer - before.wer)} points)"
-        comparison = significance.compare(
-            utterances.read_counts(before.runs[-1].folder), utterances.read_counts(landed.runs[-1].folder)
-        )
-        is_noise = comparison.verdict is significance.Verdict.WITHIN_NOISE
-        if points >= settings.regression and not is_noise:
-            notifier.regression(landed.runs[-1], before.runs[-1], points, comparison.text())
+    if before is not None and before.wer is not None and landed.is_comparable_with(before):
+        difference = landed.wer - before.wer
+        description += f" ({text.points(difference)} points)"
+        if 100 * difference >= settings.regression:
+            comparison = _compare(before, landed)
+            if comparison.verdict is not significance.Verdict.WITHIN_NOISE:
+                wers = (before.wer, landed.wer)
+                notifier.regression(landed.newest, before.newest, 100 * difference, comparison.text(), wers)
     notifier.status(landed.landing, "success", description)
     if failed is not None:
-        notifier.landing_recovered(landed.runs[-1], failed.records[-1])
+        notifier.landing_recovered(landed.newest, failed.newest)
+
+
+def _compare(before: Landed, landed: Landed) -> significance.Comparison:
+    """Both on the seeds that both were trained with; where there are none, on the newest run of each."""
+    pairs = {run.seed: run.folder for run in before.runs}, {run.seed: run.folder for run in landed.runs}
+    common = sorted(pairs[0].keys() & pairs[1].keys())
+    old, new = ([each[seed] for seed in common] for each in pairs)
+    return significance.compare(
+        utterances.pooled_counts(old or [before.newest.folder]), utterances.pooled_counts(new or [landed.newest.folder])
+    )

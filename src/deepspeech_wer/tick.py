@@ -53,6 +53,7 @@ def work(settings: Settings, journal: Journal, head: git.Head, log: Log) -> int:
     landings = discovery.due(settings, journal, mirror, forced, log)
 
     notifier = Notifier(settings, log)
+    notifier.retry()
     failed, published = False, True
     for landing in landings:
         failed |= not train(settings, journal, mirror, landing, head.branch, notifier, log)
