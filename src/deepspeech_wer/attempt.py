@@ -77,7 +77,7 @@ def check_machine(settings: Settings) -> None:
 
         if not gpu.visible(_devices(settings)):
             raise EnvironmentFailure(
-                f"no GPU is seen, and ds_require_gpu demands one: {gpu.why_none()}",
+                f"no GPU is seen, and ds_require_gpu demands one: {gpu.why_none(_devices(settings))}",
                 "see what nvidia-smi says; CUDA_VISIBLE_DEVICES and ds_cuda_visible_devices say which GPUs count",
             )
 

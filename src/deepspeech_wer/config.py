@@ -111,7 +111,11 @@ def _niceness(value: str) -> int:
 def _web_address(value: str) -> str:
     if not value.startswith(("http://", "https://")):
         raise ValueError("an http or https address is expected")
-    return value.rstrip("/")
+    return value
+
+
+def _api(value: str) -> str:
+    return _web_address(value).rstrip("/")
 
 
 def _list(value: str) -> tuple[str, ...]:
@@ -173,7 +177,7 @@ class Settings:
     landings_paths: tuple[str, ...] = _setting((), _list, "train only what changed one of these paths (git pathspecs)")
     github_token: str = _setting("", _text, "token for GitHub's API", secret=True)
     github_token_command: str = _setting("", _text, "command that prints the token for GitHub's API", secret=True)
-    github_api: str = _setting("https://api.github.com", _web_address, "address of GitHub's API")
+    github_api: str = _setting("https://api.github.com", _api, "address of GitHub's API")
     github_status: bool = _setting(False, _flag, "set a commit status on GitHub for every landing (1 or 0)")
     seeds: int = _setting(1, _positive, "times that a landing is trained, each with a seed of its own")
     retries: int = _setting(2, _count, "times that a failed landing is tried again before it is passed")
@@ -224,6 +228,7 @@ class Settings:
     notify_on: tuple[str, ...] = _setting(NOTIFICATIONS, _notifications, "what is notified", default_text="all of them")
     regression: float = _setting(1.0, _amount, "percentage points by which a WER must rise to be called a regression")
     site_title: str = _setting("", _text, "title of the page", default_text="the repository's name")
+    site_url: str = _setting("", _web_address, "address at which the published page is read, for links to it")
     commit_url: str = _setting(
         "", _commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
     )

@@ -34,6 +34,10 @@ def tick(settings: Settings, log: Log) -> int:
         head = discovery.find_head(settings)
         if head.sha == settled and not settings.automation_force_sha:
             log.step(f"nothing new: {git.public(url)} is at {head.sha[:7]}, which is done")
+            if (settings.dataroot / "unsent.json").exists():
+                from deepspeech_wer.notify import Notifier
+
+                Notifier(settings, log).retry()
             return errors.EXIT_DONE
         return work(settings, journal, head, log)
 

@@ -830,3 +830,17 @@ def test_a_whole_job(bench, tmp_path, shell_write_hyper):
     assert (tmp_path / "charts" / "power.png").read_bytes().startswith(PNG)
     assert bench.hyper()["results"]["energy_kwh"] >= 0
     assert "GPU" not in bench.result("log.txt")
+
+
+def test_a_driver_that_hangs_before_the_job_counts_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_LOOKING", 0.2)
+    end = threading.Event()
+
+    def hang(environment: object) -> None:
+        end.wait(60)
+        raise gpudevices.NoGpu("too late")
+
+    monkeypatch.setattr(gpu, "_open", hang)
+    assert gpu.visible() == []
+    assert "no answer for 0.2 seconds" in gpu.why_none()
+    end.set()

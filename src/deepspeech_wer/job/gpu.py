@@ -53,6 +53,9 @@ FIGURES = (
 #: Seconds that the sampler has for its last look. More means a driver that hangs, which is not waited for.
 _STOPPING = 2.0
 
+#: Seconds that a driver has to name its GPUs; one that has to wake them up takes some.
+_LOOKING = 30.0
+
 _MJ_PER_KWH = 3.6e9
 
 
@@ -253,12 +256,21 @@ class _Sampling(AbstractContextManager[Usage]):
 
 
 def _look(environment: Mapping[str, str] | None) -> tuple[list[Device], str]:
-    try:
-        source = _open(os.environ if environment is None else environment)
-    except NoGpu as error:
-        return [], str(error)
-    source.close()
-    return source.devices, ""
+    """The GPUs, or why there are none. A driver that hangs, as after a GPU's fault, is left behind in its thread."""
+    found: list[tuple[list[Device], str]] = []
+
+    def look() -> None:
+        try:
+            source = _open(os.environ if environment is None else environment)
+            source.close()
+            found.append((source.devices, ""))
+        except NoGpu as error:
+            found.append(([], str(error)))
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    thread.join(_LOOKING)
+    return found[0] if found else ([], f"the driver gave no answer for {_LOOKING:g} seconds")
 
 
 def _open(environment: Mapping[str, str]) -> Source:

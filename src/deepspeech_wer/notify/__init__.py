@@ -265,16 +265,22 @@ class Notifier:
 
     def _places(self, record: RunRecord) -> str:
         url = words.link(record.landing.url) if record.landing else None
+        if self._settings.site_url:
+            page = f"Page: {self._page_of(record.sha)}\n"
+        else:
+            page = f"Page on {socket.gethostname()}: {self._settings.web_root / 'index.html'}\n"
         return (
-            (f"Commit: {url}\n" if url else "")
-            + f"Log on {socket.gethostname()}: {record.folder / 'log.txt'}\n"
-            + f"Page on {socket.gethostname()}: {self._settings.web_root / 'index.html'}\n"
+            (f"Commit: {url}\n" if url else "") + f"Log on {socket.gethostname()}: {record.folder / 'log.txt'}\n" + page
         )
+
+    def _page_of(self, sha: str) -> str:
+        """The address of the published page, at the landing ``sha``; empty where the settings name none."""
+        return f"{self._settings.site_url}#landing-{sha}" if self._settings.site_url else ""
 
     def _set_status(self, sha: str, state: str, description: str) -> None:
         from deepspeech_wer.landings.github import GitHub
 
-        GitHub.of(self._settings).set_status(sha, state, description, "")
+        GitHub.of(self._settings).set_status(sha, state, description, self._page_of(sha))
 
     def _cannot_note(self, error: OSError) -> None:
         self._complain(f"{self._memory.path} cannot be written ({error.strerror}); see to that folder and its disk")
