@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer.stats.significance import Counts
+from deepspeech_wer.results.landed import Landed
+from deepspeech_wer.stats.significance import Comparison, Counts, compare
 
 #: A hundred times LibriSpeech's test-clean; more is no list of test utterances.
 MOST_BYTES = 100_000_000
@@ -55,8 +56,18 @@ def read_counts(folder: Path) -> dict[str, Counts]:
     return counts
 
 
+def compare_landed(before: Landed, after: Landed) -> Comparison:
+    """Two landings compared on the seeds that both were trained with, else on the newest run of each."""
+    old, new = ({run.seed: run.folder for run in landed.runs} for landed in (before, after))
+    seeds = sorted(old.keys() & new.keys())
+    return compare(
+        pooled_counts([old[seed] for seed in seeds] or [before.newest.folder]),
+        pooled_counts([new[seed] for seed in seeds] or [after.newest.folder]),
+    )
+
+
 def pooled_counts(folders: Sequence[Path]) -> dict[str, Counts]:
-    """The sums over several runs of one landing, for the utterances that all of them have with the same reference.
+    """The sums over several runs of one landing, for the utterances that all of them have with as many words.
 
     Compared are then the means over the seeds: two landings have to be pooled over the same number of runs.
     """
