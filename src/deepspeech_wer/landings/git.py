@@ -93,12 +93,14 @@ class Mirror:
                 _make(self.folder)
             try:
                 try:
-                    self._bring(self.folder, head)
+                    self._bring(self.folder, head, is_new)
                 except GitFailed:
                     if not self._unlock():
                         raise
-                    self._bring(self.folder, head)
+                    self._bring(self.folder, head, is_new)
             except GitFailed as error:
+                if is_new:
+                    _remove(self.folder)
                 if is_new or self._is_whole():
                     raise unreachable(self.url, error.said) from error
                 self._make_anew(error)
@@ -271,11 +273,13 @@ class Mirror:
                     if not self._unlock():
                         self._make_anew(error)
 
-    def _bring(self, folder: Path, head: Head) -> None:
+    def _bring(self, folder: Path, head: Head, is_new: bool) -> None:
         """Have the mirror in ``folder`` hold ``head`` and all that it is made of. Raises GitFailed, RepositoryError."""
         git, shallow = Git.bare(folder, self.url), folder / "shallow"
-        was_shallow = shallow.exists()
-        if not was_shallow and self._head_of(git) == head.sha:
+        was_shallow, before = shallow.exists(), self._head_of(git)
+        if before is None and not is_new:
+            raise GitFailed(1, "the head that was fetched last cannot be read")
+        if before == head.sha and not was_shallow:
             return
         for left in folder.glob("objects/pack/tmp_*"):  # of a git that was killed; it can be as large as all the rest
             left.unlink()
@@ -288,10 +292,11 @@ class Mirror:
             (folder / _POSITION).unlink(missing_ok=True)
             self._remarks.append(f"the mirror of {public(self.url)} was shallow; the rest of its history was fetched")
         if self._head_of(git) not in (None, head.sha):  # the branch moved on between the question and the fetch
-            if git.unless(1, "merge-base", "--is-ancestor", head.sha, _HEAD) is None:
-                said = self._fetch(git, f"+{head.sha}:{_HEAD}")
-            else:
+            is_here = git.unless(1, "rev-parse", "--verify", "--quiet", f"{head.sha}^{{commit}}") is not None
+            if is_here and git.unless(1, "merge-base", "--is-ancestor", head.sha, _HEAD) is not None:
                 git("update-ref", _HEAD, head.sha)
+            else:
+                said = self._fetch(git, f"+{head.sha}:{_HEAD}")
         if self._head_of(git) != head.sha or shallow.exists():
             raise RepositoryError(
                 f"the history of {public(self.url)} has gaps: {said or 'it is shallow'}",
@@ -322,7 +327,7 @@ class Mirror:
         try:
             _remove(new)
             _make(new)
-            self._bring(new, self._head)
+            self._bring(new, self._head, is_new=True)
             _remove(broken)
             if os.path.lexists(self.folder):
                 self.folder.rename(broken)

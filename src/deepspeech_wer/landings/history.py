@@ -17,7 +17,7 @@ from deepspeech_wer.landings import Landing, is_marked
 from deepspeech_wer.landings.remote import Git, GitFailed
 
 #: The fields of a landing. NUL parts them, and with ``-z`` the commits as well.
-_FIELDS = ("%H", "%P", "%an", "%ct", "%s", "%B")
+FIELDS = ("%H", "%P", "%an", "%ct", "%s", "%B")
 
 SHA = re.compile(r"[0-9a-f]{40}")
 
@@ -33,13 +33,13 @@ def read_log(git: Git, what: tuple[str, ...], commit_url: str, position_of: Call
         "--reverse",
         "-z",
         "--no-show-signature",
-        f"--format={'%x00'.join(_FIELDS)}",
+        f"--format={'%x00'.join(FIELDS)}",
         "--encoding=UTF-8",
         *what,
         "--",
     )
     values = text.split("\0")
-    records = list(zip(*(values[field :: len(_FIELDS)] for field in range(len(_FIELDS))), strict=False))
+    records = list(zip(*(values[field :: len(FIELDS)] for field in range(len(FIELDS))), strict=False))
     if not records:
         return []
     before = records[0][1].split()
@@ -74,19 +74,30 @@ class Positions:
     def of(self, sha: str) -> int:
         """The position of ``sha``. Raises GitFailed."""
         known = self._remembered()
-        if known is None:
-            return int(self._git("rev-list", "--first-parent", "--count", sha))
-        mark, position = known
+        position = None if known is None else self._from(sha, *known)
+        return position or int(self._git("rev-list", "--first-parent", "--count", sha))
+
+    def _from(self, sha: str, mark: str, position: int) -> int | None:
+        """The position of ``sha``, counted from ``mark``, whose is known: both lines are followed down until they meet.
+
+        None where they do not, or where one of the commits is not there.
+        """
         try:
-            steps, sha_below = self._down(sha, mark)
-        except GitFailed:  # the remembered commit is not there, or ``sha`` is not: then this fails, too
-            return int(self._git("rev-list", "--first-parent", "--count", sha))
-        if sha_below in ("", mark):  # the root, or the remembered commit itself
-            return steps + (position if sha_below else 0)
-        back, lower = self._down(mark, sha_below)
-        if lower == sha_below:
-            return position - back + steps
-        return int(self._git("rev-list", "--first-parent", "--count", sha))
+            up = down = 0
+            below, mark_below = sha, mark
+            while below != mark_below:
+                before = (below, mark_below)
+                steps, below = self._down(below, mark_below)
+                up += steps
+                if not below:
+                    return up  # its own root
+                steps, mark_below = self._down(mark_below, below)
+                down += steps
+                if not mark_below or before == (below, mark_below):
+                    return None
+            return position - down + up
+        except GitFailed:
+            return None
 
     def remember(self, sha: str, position: int) -> None:
         """Count from ``sha`` the next time. Raises OSError where the disk refuses."""
@@ -94,7 +105,7 @@ class Positions:
             write_atomically(self._file, json.dumps([sha, position]) + "\n")
 
     def _down(self, sha: str, mark: str) -> tuple[int, str]:
-        """The steps from ``sha`` down its line until one that ``mark`` can reach, and that one; none below the root."""
+        """The steps from ``sha`` down its line until one that ``mark`` can reach, and that one; none below a root."""
         if sha == mark:
             return 0, mark
         lines = self._git("rev-list", "--first-parent", "--parents", f"{mark}..{sha}", "--").splitlines()
