@@ -6,8 +6,9 @@ import io
 
 import pytest
 
+from deepspeech_wer.errors import LandingFailed
 from deepspeech_wer.job import output
-from deepspeech_wer.job.output import Output, Stream, one_line, plain
+from deepspeech_wer.job.output import Output, Stream, one_line, overwritten, plain
 
 
 def fed(*pieces: str) -> list[str]:
@@ -52,3 +53,42 @@ def test_plain_and_one_line():
     assert plain("\x1b[31mred\x1b[0m\ttab\nline\x00") == "red\ttab\nline"
     assert one_line("a\n  b\r\nc") == "a b c"
     assert one_line("x" * 100, 10) == "x" * 9 + "…"
+
+
+def test_the_limit_counts_what_is_printed_and_cuts_it_off_once():
+    file = io.BytesIO()
+    log = Output(file, limit=10)
+    log.step("a long line of the tracker's own")
+    log.write("12345678")
+    with pytest.raises(LandingFailed, match="more than 1e-05 MB") as caught:
+        log.write("second")
+    assert "ds_log_limit" in caught.value.hint
+    log.write("third")
+    log.step("failed")
+    lines = file.getvalue().decode().splitlines()
+    assert lines[1:3] == ["12345678", "s"]
+    assert lines[3].endswith("failed") and len(lines) == 4
+    assert log.last(5) == ["12345678", "second"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("plain\ntext", "plain\ntext"),
+        ("\r1%\r2%", "2%"),
+        ("1%\r2%\r", "2%\r"),
+        ("a\r\nb\r", "a\r\nb\r"),
+        ("a\r\r\n", "a\r\n"),
+        ("one\n1%\r2%\ntwo", "one\n2%\ntwo"),
+    ],
+)
+def test_what_is_overwritten(text, left):
+    assert overwritten(text) == left
+    assert overwritten(left) == left
+
+
+def test_what_is_overwritten_does_not_grow():
+    text = ""
+    for number in range(1000):
+        text = overwritten(text + f"\r{number}%\r")
+    assert text == "999%\r"

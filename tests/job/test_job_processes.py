@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import shutil
 import subprocess
 import sys
 import time
@@ -88,3 +90,58 @@ def test_descendants_are_found_below_other_sessions_and_strange_names(run_id, tm
         time.sleep(0.02)
     assert len(found) == 2 and top.pid not in found
     assert found < pids(processes.marked(run_id))
+
+
+def found_in(*folders):
+    return pids(processes.working_in(folders))
+
+
+def test_who_works_in_a_folder_is_found_also_when_it_is_deleted(run_id, tmp_path):
+    folder = tmp_path / "a folder"
+    below = folder / "below"
+    below.mkdir(parents=True)
+    beside = tmp_path / "a folder beside"
+    beside.mkdir()
+    there = start(run_id, "sh", "-c", f'cd "{below}"; echo; exec sleep 1000')
+    writing = start(run_id, "sh", "-c", f'exec 7>> "{folder}/log"; echo; exec sleep 1000')
+    start(run_id, "sh", "-c", f'exec 7< "{folder}/log"; echo; exec sleep 1000')  # who only reads
+    start(run_id, "sh", "-c", f'cd "{beside}"; echo; exec sleep 1000')
+    assert found_in(folder) == {there.pid, writing.pid}
+    assert found_in(folder / "log") == {writing.pid}
+    assert found_in() == found_in(tmp_path / "elsewhere") == set()
+    link = tmp_path / "linked"
+    link.symlink_to(tmp_path)
+    assert found_in(link / "a folder") == {there.pid, writing.pid}
+    shutil.rmtree(folder)
+    assert found_in(folder) == {there.pid, writing.pid}
+    assert processes.end_run("no such run", [folder]) == []
+    assert there.wait(1) is not None and writing.wait(1) is not None
+
+
+def test_a_link_in_the_place_of_a_folder_leads_nowhere(run_id, tmp_path):
+    """A job may put one there that leads to the user's home, where everything else of the user works."""
+    home, folder = tmp_path / "home", tmp_path / "result"
+    home.mkdir()
+    folder.symlink_to(home)
+    start(run_id, "sh", "-c", f'cd "{home}"; echo; exec sleep 1000')
+    assert found_in(folder) == set()
+
+
+def test_who_sits_at_a_terminal_there_and_the_one_who_asks_are_left_alone(run_id, tmp_path, monkeypatch):
+    master, slave = pty.openpty()
+    shell = subprocess.Popen(
+        ["setsid", "--ctty", "sh", "-c", "echo; exec sleep 1000"],
+        cwd=tmp_path,
+        env=os.environ | {processes.RUN_ID: run_id},
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+    )
+    try:
+        assert os.read(master, 1)
+        monkeypatch.chdir(tmp_path)
+        assert found_in(tmp_path) == set()
+        assert shell.poll() is None
+    finally:
+        os.close(master)
+        os.close(slave)

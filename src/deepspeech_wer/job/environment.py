@@ -53,6 +53,9 @@ DEPENDENCY_FILES = (
 #: Environments that are kept beside the one in use: somebody may go back to an older branch.
 KEPT = 3
 
+#: How a virtual environment is made, by any Python since 3.4.
+_VENV = ("-m", "venv")
+
 _COMPLETE = "complete"
 _NAME = re.compile(r"[0-9a-f]{32}")
 
@@ -245,7 +248,7 @@ def _ready(spec: JobSpec, base: Interpreter, folder: Path, output: Output, deadl
 def _make(spec: JobSpec, base: Interpreter, folder: Path, output: Output, deadline: float | None) -> None:
     wipe(folder)
     output.step(f"the virtual environment {folder.name} is made with {base.executable}")
-    how = _run(spec, [base.executable, "-m", "venv", str(folder)], output, deadline)
+    how = _run(spec, [base.executable, *_VENV, str(folder)], output, deadline)
     if how:
         raise EnvironmentFailure(
             f"no virtual environment can be made with {base.executable}: its module venv {how}",

@@ -79,27 +79,31 @@ class Output:
     def write(self, line: str) -> None:
         """Write one line that the job printed, at once.
 
-        Raises OSError where the disk is full, and LandingFailed with the line that passes the limit. That is raised
-        once: the job is then ended, and what it prints meanwhile is dropped.
+        Raises OSError where the disk is full, and LandingFailed with the line that passes the limit, of which the rest
+        is cut off. That is raised once: the job is then ended, and what it prints meanwhile is dropped.
         """
         if self._limit and self._written > self._limit:
             return
         if line.strip():
             self._last.append(line)
         data = line.encode(errors="backslashreplace") + b"\n"
+        room = self._limit - self._written
         self._written += len(data)
         if self._limit and self._written > self._limit:
+            self._put(data[:room] + b"\n")
             raise printed_too_much(self._limit)
         self._put(data)
 
     def step(self, text: str) -> None:
         """Write one line that the tracker has to say, with the time; the limit does not count it."""
-        line = f"{utc_now()} {text}"
-        self._last.append(line)
-        self._put(line.encode(errors="backslashreplace") + b"\n")
+        self._put(f"{utc_now()} {text}\n".encode(errors="backslashreplace"))
+
+    def forget(self) -> None:
+        """Let :meth:`last` know only of what is printed from now on."""
+        self._last.clear()
 
     def last(self, count: int) -> list[str]:
-        """The last lines that are not blank, at most ``count`` and oldest first."""
+        """The last lines that the job printed and that are not blank, at most ``count`` and oldest first."""
         return list(self._last)[-count:]
 
     def _put(self, data: bytes) -> None:

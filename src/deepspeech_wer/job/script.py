@@ -73,6 +73,7 @@ def follow(process: subprocess.Popen[bytes], output: Output, deadline: float | N
     Raises ``late`` at the ``deadline`` on the clock of ``time.monotonic()``, and LandingFailed where it prints more
     than the log may hold; it is then still running, and its end is the caller's.
     """
+    output.forget()
     with _Pipe(process, output) as pipe:
         while process.poll() is None:
             pipe.copy(_POLL)
