@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer.checkout import checked_out, wipe
-from deepspeech_wer.errors import LandingFailed
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.landings.git import Mirror, find_head
 from history import Repository
@@ -76,6 +77,70 @@ def test_a_submodule_that_is_gone_is_the_landings_own_fault(repository: Reposito
     ):
         pass
     assert not (tmp_path / "c").exists()
+
+
+def test_a_checkout_is_kept_and_the_one_before_goes(repository: Repository, tmp_path: Path) -> None:
+    mirror, landing = land(repository, tmp_path)
+    clones = tmp_path / "clones"
+    for name in ("a" * 40, "a" * 39, "b" * 40 + ".txt", "mine"):
+        (clones / name / "sub").mkdir(parents=True)
+        (clones / name / "sub").chmod(0o500)
+    (clones / ("c" * 40)).write_text("a file")
+    folder = clones / landing.sha
+    for _ in range(2):
+        with checked_out(mirror, landing, folder, "main", keep=True):
+            (folder / "result").write_text("")
+        assert (folder / "result").exists()
+        assert {path.name for path in clones.iterdir()} == {landing.sha, "a" * 39, "b" * 40 + ".txt", "mine"}
+    with checked_out(mirror, landing, folder, "main"):
+        assert not (folder / "result").exists()
+    assert not folder.exists()
+
+
+def test_a_mirror_that_turns_out_to_be_damaged_is_mended(repository: Repository, tmp_path: Path) -> None:
+    mirror, landing = land(repository, tmp_path)
+    blob = repository.git("rev-parse", f"{landing.sha}:a")
+    damaged = mirror.folder / "objects" / blob[:2] / blob[2:]
+    damaged.chmod(0o644)
+    damaged.write_bytes(b"")
+    with checked_out(mirror, landing, tmp_path / "clone", "main"):
+        assert (tmp_path / "clone" / "a").read_text() == "1"
+    assert "made anew" in mirror.told()
+
+
+def test_what_git_refuses_to_check_out_is_the_landings_own_fault_and_no_damage(
+    repository: Repository, tmp_path: Path
+) -> None:
+    (tmp_path / "evil").write_text("evil")
+    blob = repository.git("hash-object", "-w", str(tmp_path / "evil"))
+    (tmp_path / "tree").write_bytes(b"100644 ../evil\0" + bytes.fromhex(blob))
+    tree = repository.git("hash-object", "-t", "tree", "-w", "--literally", str(tmp_path / "tree"))
+    repository.git("update-ref", "refs/heads/main", repository.git("commit-tree", "-m", "Hostile", tree))
+    mirror, landing = land(repository, tmp_path)
+    before = mirror.folder.stat().st_ino
+    with pytest.raises(LandingFailed), checked_out(mirror, landing, tmp_path / "clones" / "c", "main"):
+        pass
+    assert mirror.folder.stat().st_ino == before
+    assert not (tmp_path / "clones" / "evil").exists()
+
+
+def test_a_full_disk_is_not_the_landings_fault(repository: Repository, tmp_path: Path) -> None:
+    repository.commit("Large", {"large": "x" * 3_000_000})
+    mirror, landing = land(repository, tmp_path)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("a small disk cannot be mounted here (that takes root)")
+    try:
+        with (
+            pytest.raises(EnvironmentFailure, match="the disk is full"),
+            checked_out(mirror, landing, disk / "clone", "main"),
+        ):
+            pass
+        assert not (disk / "clone").exists()
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_wiping_never_follows_a_link(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
@@ -17,6 +16,9 @@ from deepspeech_wer.landings.git import Mirror, environment, public
 
 if TYPE_CHECKING:
     import git
+
+#: Bytes of free space below which a disk counts as full: what did not fit was larger than what is left.
+_FULL = 16 << 20
 
 
 @contextmanager
@@ -47,7 +49,7 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str, kee
             if (folder / ".gitmodules").is_file():
                 clone.git.submodule("update", "--init", "--recursive", "--quiet")
         except git.GitCommandError as error:
-            if os.strerror(errno.ENOSPC) in str(error.stderr):
+            if _is_full(folder.parent):
                 raise EnvironmentFailure(
                     f"the disk is full: {landing.short} cannot be checked out to {folder}", "make room there"
                 ) from error
@@ -73,6 +75,12 @@ def _clone(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> git.R
     on_branch = ("--detach",) if branch == "HEAD" or branch.startswith("refs/") else ("-B", branch)
     clone.git.checkout("--quiet", "--force", *on_branch, landing.sha)
     return clone
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether the disk of ``folder`` has next to no room left; git does not always say that this is why it failed."""
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize < _FULL or (state.f_files > 0 and state.f_favail == 0)
 
 
 def _wipe_others(folder: Path) -> None:
