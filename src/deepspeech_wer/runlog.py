@@ -6,7 +6,6 @@ terminal would obey is taken out.
 
 from __future__ import annotations
 
-import codecs
 import os
 import re
 import stat
@@ -56,23 +55,33 @@ def log_of(settings: Settings, sha: str, follow: bool = False) -> int:
         while is_growing and _is_on(settings, whole):
             text.print(file)
             time.sleep(_POLL)
-        text.print(file)
+        text.print(file, is_last=True)
     if is_growing and not whole.is_dir():
         print(f"deepspeech-wer: the run {run} was cut off; the next tick goes on", file=sys.stderr)
     return EXIT_DONE
 
 
 class _Text:
-    """Bytes of a log as text on standard output, harmless to a terminal."""
+    """Bytes of a log as text on standard output, harmless to a terminal: in lines, so that no escape is cut in two."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = b""
 
-    def print(self, file: BinaryIO) -> None:
-        """Print what has come since the last time."""
+    def print(self, file: BinaryIO, is_last: bool = False) -> None:
+        """Print the lines that have come since the last time; with ``is_last`` also one that does not end."""
         while data := file.read(_CHUNK):
-            sys.stdout.write(plain(self._decoder.decode(data)))
+            lines, newline, self._rest = (self._rest + data).rpartition(b"\n")
+            self._show(lines + newline)
+            if len(self._rest) >= _CHUNK:  # no line of ours
+                self._show(self._rest)
+                self._rest = b""
+        if is_last:
+            self._show(self._rest)
+            self._rest = b""
         sys.stdout.flush()
+
+    def _show(self, data: bytes) -> None:
+        sys.stdout.write(plain(data.decode(errors="replace")))
 
 
 def _is_on(settings: Settings, whole: Path) -> bool:
