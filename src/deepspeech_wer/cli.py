@@ -6,15 +6,17 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deepspeech_wer import __version__, config
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import EXIT_DONE, EXIT_RUN_FAILED, TrackerError
 from deepspeech_wer.log import Log
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 EPILOG = """\
 exit codes:
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(arguments[0] if arguments else "").parse_args(arguments)
     try:
         code = int(options.verb(options))
         sys.stdout.flush()
@@ -118,7 +121,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _show_log(options: argparse.Namespace) -> int:
-    from deepspeech_wer.status import log_of
+    from deepspeech_wer.runlog import log_of
 
     return log_of(_settings(options), options.sha, options.follow)
 
@@ -193,7 +196,8 @@ def _log(settings: Settings) -> Log:
     return Log(settings.dataroot / "logs" / "deepspeech-wer.log", settings.keep_logs)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(verb: str = "") -> argparse.ArgumentParser:
+    """The command line; where it begins with ``verb``, only as much of it as that verb needs: a tick is to be quick."""
     parser = argparse.ArgumentParser(
         prog="deepspeech-wer",
         description="Track the word error rate of every landing on a branch, and publish it.",
@@ -207,6 +211,12 @@ def _parser() -> argparse.ArgumentParser:
     common.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of the usual one")
     common.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated")
 
+    for add in [_VERBS[verb]] if verb in _VERBS else _VERBS.values():
+        add(verbs, common)
+    return parser
+
+
+def _add_run(verbs: Any, common: argparse.ArgumentParser) -> None:
     run = verbs.add_parser("run", parents=[common], help="one tick: train and publish what has landed")
     run.add_argument("--repository", metavar="URL", help="git URL or path to track (ds_repository)")
     run.add_argument("--ref", help="branch to track (ds_ref)")
@@ -223,52 +233,54 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="say what would be done, and write nothing")
     run.set_defaults(verb=_run)
 
-    site = verbs.add_parser("site", help="the web root on this machine")
-    build = site.add_subparsers(metavar="VERB", required=True).add_parser(
-        "build", parents=[common], help="make the web root again from the archive"
-    )
-    build.set_defaults(verb=_site_build)
 
-    publish = verbs.add_parser("publish", parents=[common], help="build the site and publish it again")
-    publish.set_defaults(verb=_publish)
-
-    legacy = verbs.add_parser("import-legacy", parents=[common], help="take runs without a landing into the archive")
-    legacy.add_argument("folder", nargs="+", type=Path, help="a hyper.json, or a folder with folders that hold one")
-    legacy.set_defaults(verb=_import_legacy)
-
-    _add_verbs_on_landings(verbs, common)
-    _add_verbs_on_the_machine(verbs, common)
-
-    listing = verbs.add_parser("settings", help="list every setting, what it means and its default")
-    listing.set_defaults(verb=_list_settings)
-    return parser
+def _add_status(verbs: Any, common: argparse.ArgumentParser) -> None:
+    status = verbs.add_parser("status", parents=[common], help="tell how things stand: what is on, what waits")
+    status.add_argument("--json", action="store_true", help="as JSON")
+    status.set_defaults(verb=_status)
 
 
-def _add_verbs_on_landings(verbs: Any, common: argparse.ArgumentParser) -> None:
+def _add_doctor(verbs: Any, common: argparse.ArgumentParser) -> None:
+    doctor = verbs.add_parser("doctor", parents=[common], help="look at everything that a run needs")
+    doctor.add_argument("--json", action="store_true", help="as JSON")
+    doctor.set_defaults(verb=_doctor)
+
+
+def _add_landings(verbs: Any, common: argparse.ArgumentParser) -> None:
     landings = verbs.add_parser("landings", parents=[common], help="list what has landed, oldest first")
     landings.add_argument("--since", metavar="SHA", help="after this commit (default: after last_sha1)")
     landings.add_argument("--json", action="store_true", help="as JSON")
     landings.set_defaults(verb=_landings)
 
+
+def _add_log(verbs: Any, common: argparse.ArgumentParser) -> None:
     log = verbs.add_parser("log", parents=[common], help="print the log of a landing's newest run")
     log.add_argument("sha", metavar="SHA")
     log.add_argument("--follow", "-f", action="store_true", help="go on until the run is over")
     log.set_defaults(verb=_show_log)
 
+
+def _add_retry(verbs: Any, common: argparse.ArgumentParser) -> None:
     retry = verbs.add_parser("retry", parents=[common], help="have a failed or skipped landing be tried again")
     retry.add_argument("sha", metavar="SHA")
     retry.set_defaults(verb=_retry)
 
+
+def _add_skip(verbs: Any, common: argparse.ArgumentParser) -> None:
     skip = verbs.add_parser("skip", parents=[common], help="have a landing not be trained")
     skip.add_argument("sha", metavar="SHA")
     skip.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the journal")
     skip.set_defaults(verb=_skip)
 
+
+def _add_rerun(verbs: Any, common: argparse.ArgumentParser) -> None:
     rerun = verbs.add_parser("rerun", parents=[common], help="have a landing be trained again, with other seeds")
     rerun.add_argument("sha", metavar="SHA")
     rerun.add_argument("--seeds", type=_at_least_one, default=1, metavar="N", help="so many times (default: 1)")
     rerun.set_defaults(verb=_rerun)
 
+
+def _add_bisect(verbs: Any, common: argparse.ArgumentParser) -> None:
     bisect = verbs.add_parser(
         "bisect", parents=[common], help="train landings between GOOD and BAD until the first bad one is known"
     )
@@ -285,15 +297,7 @@ def _add_verbs_on_landings(verbs: Any, common: argparse.ArgumentParser) -> None:
     bisect.set_defaults(verb=_bisect)
 
 
-def _add_verbs_on_the_machine(verbs: Any, common: argparse.ArgumentParser) -> None:
-    status = verbs.add_parser("status", parents=[common], help="tell how things stand: what is on, what waits")
-    status.add_argument("--json", action="store_true", help="as JSON")
-    status.set_defaults(verb=_status)
-
-    doctor = verbs.add_parser("doctor", parents=[common], help="look at everything that a run needs")
-    doctor.add_argument("--json", action="store_true", help="as JSON")
-    doctor.set_defaults(verb=_doctor)
-
+def _add_install_cron(verbs: Any, common: argparse.ArgumentParser) -> None:
     cron = verbs.add_parser(
         "install-cron", parents=[common], help="install the entry that runs a tick every 15 minutes"
     )
@@ -302,6 +306,49 @@ def _add_verbs_on_the_machine(verbs: Any, common: argparse.ArgumentParser) -> No
     what.add_argument("--print", dest="print_only", action="store_true", help="only print it")
     what.add_argument("--remove", action="store_true", help="remove it")
     cron.set_defaults(verb=_install_cron)
+
+
+def _add_site(verbs: Any, common: argparse.ArgumentParser) -> None:
+    site = verbs.add_parser("site", help="the web root on this machine")
+    build = site.add_subparsers(metavar="VERB", required=True).add_parser(
+        "build", parents=[common], help="make the web root again from the archive"
+    )
+    build.set_defaults(verb=_site_build)
+
+
+def _add_publish(verbs: Any, common: argparse.ArgumentParser) -> None:
+    publish = verbs.add_parser("publish", parents=[common], help="build the site and publish it again")
+    publish.set_defaults(verb=_publish)
+
+
+def _add_import_legacy(verbs: Any, common: argparse.ArgumentParser) -> None:
+    legacy = verbs.add_parser("import-legacy", parents=[common], help="take runs without a landing into the archive")
+    legacy.add_argument("folder", nargs="+", type=Path, help="a hyper.json, or a folder with folders that hold one")
+    legacy.set_defaults(verb=_import_legacy)
+
+
+def _add_settings(verbs: Any, common: argparse.ArgumentParser) -> None:
+    listing = verbs.add_parser("settings", help="list every setting, what it means and its default")
+    listing.set_defaults(verb=_list_settings)
+
+
+#: Verb -> what adds it to the command line, in the order of the help.
+_VERBS: dict[str, Callable[[Any, argparse.ArgumentParser], None]] = {
+    "run": _add_run,
+    "status": _add_status,
+    "doctor": _add_doctor,
+    "landings": _add_landings,
+    "log": _add_log,
+    "retry": _add_retry,
+    "skip": _add_skip,
+    "rerun": _add_rerun,
+    "bisect": _add_bisect,
+    "install-cron": _add_install_cron,
+    "site": _add_site,
+    "publish": _add_publish,
+    "import-legacy": _add_import_legacy,
+    "settings": _add_settings,
+}
 
 
 def _at_least_one(text: str) -> int:

@@ -153,7 +153,7 @@ def _setting(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)  # what nobody needs of so many fields would take a tenth of an idle tick
 class Settings:
     """Every setting of the tracker; the variable of ``name`` is ``ds_name``."""
 

@@ -8,26 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deepspeech_wer.errors import SettingsError
-from deepspeech_wer.journal import Journal, State
-from deepspeech_wer.landings import git
+from deepspeech_wer.landings import remote
 
 if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
-    from deepspeech_wer.landings import Landing
+    from deepspeech_wer.journal import Journal
+    from deepspeech_wer.landings import Landing, git
     from deepspeech_wer.log import Log
 
 
-def find_head(settings: Settings) -> git.Head:
+def find_head(settings: Settings) -> remote.Head:
     """The tip of the tracked branch, from the source that the settings name. Raises RepositoryError."""
     if settings.landings_source == "github":
         from deepspeech_wer.landings.github import GitHub
 
         return GitHub.of(settings).find_head(settings.tracked_ref())
-    return git.find_head(settings.require_repository(), settings.tracked_ref())
+    return remote.find_head(settings.require_repository(), settings.tracked_ref())
 
 
-def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Head) -> git.Found:
+def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.Head) -> git.Found:
     """What has landed since ``last_sha1``, oldest first, and why some of it is to be skipped."""
+    from deepspeech_wer.journal import State
     from deepspeech_wer.landings.selection import select
 
     done = {sha for sha, entry in journal.entries().items() if entry.state in (State.PUBLISHED, State.SKIPPED)}
@@ -56,8 +57,10 @@ def tell(journal: Journal, found: git.Found, log: Log) -> None:
             log.step(remark)
 
 
-def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Head, found: git.Found) -> None:
+def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.Head, found: git.Found) -> None:
     """Note in the journal what is new, what is skipped for the settings' sake, and what is gone from the branch."""
+    from deepspeech_wer.journal import State
+
     known = journal.entries()
     journal.note_found({each: found.skipped.get(each.sha, "") for each in found.landings if each.sha not in known})
     entries = journal.entries()
@@ -74,6 +77,8 @@ def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: git.Hea
 
 def ask(settings: Settings, journal: Journal, mirror: git.Mirror) -> set[str]:
     """Note that the commits of ``ds_automation_force_sha`` are wanted; gives their SHAs. Raises SettingsError."""
+    from deepspeech_wer.journal import State
+
     landings = [mirror.landing(name) for name in settings.automation_force_sha]
     for landing in landings:
         journal.note(landing.sha, State.ASKED, seeds=tuple(range(settings.seeds)), landing=landing)
@@ -83,6 +88,7 @@ def ask(settings: Settings, journal: Journal, mirror: git.Mirror) -> set[str]:
 def due(settings: Settings, journal: Journal, mirror: git.Mirror, only: set[str], log: Log) -> list[Landing]:
     """The landings to train now, in the order in which they were noted; of those in ``only``, where it is not empty."""
     from deepspeech_wer import queue
+    from deepspeech_wer.journal import State
 
     todo: list[Landing] = []
     line = queue.of(journal.entries(), settings)

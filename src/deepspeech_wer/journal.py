@@ -36,13 +36,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer import settled
 from deepspeech_wer.files import write_atomically
 from deepspeech_wer.landings import Landing
 
 _SHA = re.compile(r"[0-9a-f]{40}")
-
-#: Bytes at the end of the file that are looked at for its last line; ``settled``, which is looked for, is a short one.
-_TAIL = 1024
 
 
 class State(StrEnum):
@@ -60,7 +58,7 @@ class State(StrEnum):
     SHOWN = "shown"
     PUBLISHED = "published"
     ADVANCED = "advanced"
-    SETTLED = "settled"
+    SETTLED = settled.SETTLED
 
 
 #: Lines about the branch, not about a landing.
@@ -255,18 +253,8 @@ class Journal:
                 _append(descriptor, [{"time": _now(), "sha": sha, "state": str(State.SETTLED)}])
 
     def settled_at(self) -> str | None:
-        """The commit at which nothing was left to do, where nothing was noted since; None where there may be something.
-
-        Only the end of the file is read.
-        """
-        try:
-            with self.path.open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-                line = json.loads(file.read().splitlines()[-1])
-            sha = line["sha"] if line["state"] == State.SETTLED else None
-            return str(sha) if self.pointer.read_text() == f"{sha}\n" else None
-        except (OSError, ValueError, TypeError, KeyError, IndexError):
-            return None
+        """The commit at which nothing was left to do, where nothing was noted since; see :mod:`settled`."""
+        return settled.settled_at(self.path, self.pointer)
 
     def _take(self, line: Mapping[str, Any]) -> None:
         sha, state = line["sha"], State(line["state"])

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import SettingsError
-from deepspeech_wer.landings.git import public
+from deepspeech_wer.landings.remote import public
 from deepspeech_wer.log import Log
 
 if TYPE_CHECKING:

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import discovery, errors, lock, page, trouble
-from deepspeech_wer.config import Settings
-from deepspeech_wer.journal import Journal, State
-from deepspeech_wer.landings import git
-from deepspeech_wer.log import Log
+from deepspeech_wer.landings.remote import public
+from deepspeech_wer.settled import settled_at
 
 if TYPE_CHECKING:
-    from deepspeech_wer.landings import Landing
+    from deepspeech_wer.config import Settings
+    from deepspeech_wer.journal import Journal
+    from deepspeech_wer.landings import Landing, git
+    from deepspeech_wer.landings.remote import Head
+    from deepspeech_wer.log import Log
     from deepspeech_wer.notify import Notifier
 
 
@@ -24,27 +26,27 @@ def tick(settings: Settings, log: Log) -> int:
     """Run one tick and give the exit code of the command. Raises TrackerError where the tick cannot go on at all."""
     url = settings.require_repository()
     page.require_website(settings)
-    journal = open_journal(settings)
     with lock.held(settings.cache / "lock", "deepspeech-wer run"), trouble.watched(settings, log):
-        settled = journal.settled_at()
+        settled = settled_at(*_journal_files(settings))
         if settled is None:
             from deepspeech_wer import attempt
 
-            attempt.pick_up(settings, journal, log)
+            attempt.pick_up(settings, open_journal(settings), log)
         head = discovery.find_head(settings)
         if head.sha == settled and not settings.automation_force_sha:
-            log.step(f"nothing new: {git.public(url)} is at {head.sha[:7]}, which is done")
+            log.step(f"nothing new: {public(url)} is at {head.sha[:7]}, which is done")
             if (settings.dataroot / "unsent.json").exists():
                 from deepspeech_wer.notify import Notifier
 
                 Notifier(settings, log).retry()
             return errors.EXIT_DONE
-        return work(settings, journal, head, log)
+        return work(settings, open_journal(settings), head, log)
 
 
-def work(settings: Settings, journal: Journal, head: git.Head, log: Log) -> int:
+def work(settings: Settings, journal: Journal, head: Head, log: Log) -> int:
     """The part of a tick in which there is something to do; gives the exit code of the command."""
     from deepspeech_wer import housekeeping
+    from deepspeech_wer.landings import git
     from deepspeech_wer.notify import Notifier
 
     housekeeping.tidy(settings, journal)
@@ -78,6 +80,9 @@ def plan(settings: Settings, log: Log) -> int:
     import shutil
     import tempfile
 
+    from deepspeech_wer.journal import Journal
+    from deepspeech_wer.landings import git
+
     url = settings.require_repository()
     page.require_website(settings)
     real = open_journal(settings)
@@ -103,13 +108,19 @@ def plan(settings: Settings, log: Log) -> int:
     if unpublished:
         log.step(f"would publish {len(unpublished)} result{'s' if len(unpublished) > 1 else ''} not on the page yet")
     elif not landings:
-        log.step(f"would do nothing: {git.public(url)} is at {head.sha[:7]}, and nothing is due")
+        log.step(f"would do nothing: {public(url)} is at {head.sha[:7]}, and nothing is due")
     return errors.EXIT_DONE
 
 
 def open_journal(settings: Settings) -> Journal:
     """The journal of these settings."""
-    return Journal(settings.dataroot / "journal.jsonl", settings.cache / "last_sha1")
+    from deepspeech_wer.journal import Journal
+
+    return Journal(*_journal_files(settings))
+
+
+def _journal_files(settings: Settings) -> tuple[Path, Path]:
+    return settings.dataroot / "journal.jsonl", settings.cache / "last_sha1"
 
 
 def train(
@@ -148,8 +159,10 @@ def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> 
     return True
 
 
-def advance(journal: Journal, found: git.Found, head: git.Head) -> None:
+def advance(journal: Journal, found: git.Found, head: Head) -> None:
     """Move ``last_sha1`` to the head where all that was found is settled, else to the last before what is not."""
+    from deepspeech_wer.journal import State
+
     entries = journal.entries()
     settled = None
     for landing in found.landings:

@@ -12,11 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import EnvironmentFailure, TrackerError
 from deepspeech_wer.files import write_atomically
-from deepspeech_wer.log import Log
+
+if TYPE_CHECKING:
+    from deepspeech_wer.config import Settings
+    from deepspeech_wer.log import Log
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
