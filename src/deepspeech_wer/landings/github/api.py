@@ -141,7 +141,7 @@ class Api:
                 value = _json(body)
                 if status >= 500:
                     trouble, is_limit = f"{self.host} answers with an error of its own ({status})", False
-                    asked = _retry_after(about, self._patience.now())
+                    asked = _retry_after(about, self._time_there(about))
                     wait = self._backoff(tried) if asked is None else asked + self._patience.random()
                 else:
                     limit = self._limit(status, about, _said(value), tried)
@@ -203,7 +203,7 @@ class Api:
         """How many seconds a limit wants us to wait; None where the answer speaks of none."""
         if status not in (403, 429):
             return None
-        now = _server_time(about) or self._patience.now()
+        now = self._time_there(about)
         asked = _retry_after(about, now)
         if asked is not None:
             return asked + self._patience.random()
@@ -215,6 +215,11 @@ class Api:
         elif status == 403 and not any(words in said.lower() for words in ("rate limit", "abuse")):
             return None
         return UNSAID_WAIT * (2.0 ** (tried - 1)) + self._patience.random()
+
+    def _time_there(self, about: Mapping[str, str]) -> float:
+        """The server's time, in seconds since the epoch: what it says is meant by its clock, and ours may be wrong."""
+        said = _http_date(about.get("Date", ""))
+        return self._patience.now() if said is None else said
 
     def _backoff(self, tried: int) -> float:
         return float((2.0 ** (tried - 1)) * (0.5 + self._patience.random()))
@@ -298,11 +303,6 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
         return "", None, None
 
 
-def _server_time(about: Mapping[str, str]) -> float | None:
-    """The server's own clock, in seconds since the epoch: its times are meant by it, and ours may be wrong."""
-    return _http_date(about.get("Date", ""))
-
-
 def _http_date(text: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
@@ -314,12 +314,12 @@ def _http_date(text: str) -> float | None:
 
 
 def _retry_after(about: Mapping[str, str], now: float) -> float | None:
-    """Seconds to wait by ``Retry-After``, which is a number of seconds or a date; None where it says neither."""
+    """Seconds to wait by ``Retry-After``, which is a number of them or a date; None where it is neither."""
     text = about.get("Retry-After", "").strip()
     if text.isascii() and text.isdigit():
         return float(text)
     when = _http_date(text)
-    return None if when is None else max(0.0, when - (_server_time(about) or now))
+    return None if when is None else max(0.0, when - now)
 
 
 def _is_about_the_certificate(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from deepspeech_wer.landings.github.api import Api, Memory
-from deepspeech_wer.landings.github.values import Commit, is_sha, sha_of, shaped
+from deepspeech_wer.landings.github.values import Commit, sha_of, shaped
 
 #: Commits whose pull requests are remembered, so that the next tick need not ask for the same ones again.
 REMEMBERED = 5000
@@ -28,10 +28,11 @@ class Pulls:
     def grouped(self, line: Sequence[Commit]) -> list[tuple[Commit, int]]:
         """The landings of a first-parent line, oldest first: the last commit of each, and how many commits it has.
 
-        Only where two plain commits follow each other is anything asked. Raises RepositoryError, Refused.
+        Only where two plain commits follow each other is anything asked, and that of the first of them.
+        Raises RepositoryError, Refused.
         """
         known = self._memory.read()
-        before = len(known)
+        before = dict(known)
         groups: list[tuple[Commit, int]] = []
         try:
             last = len(line) - 1
@@ -40,40 +41,27 @@ class Pulls:
                 groups.append((line[last], last - first + 1))
                 last = first - 1
         finally:  # also where a limit ends the tick
-            if len(known) != before:
+            if known != before:
                 self._memory.write(dict(list(known.items())[-REMEMBERED:]))
         return groups[::-1]
 
     def _first(self, line: Sequence[Commit], last: int, known: dict[str, Any]) -> int:
         """The index of the commit with which the landing begins that ends with ``line[last]``."""
         first = last
-        numbers: set[int] | None = None
         while first and line[first].is_plain and line[first - 1].is_plain:
-            if numbers is None:
-                numbers = {number for number, end in self._merged(line[last].sha, known) if end == line[last].sha}
-                if not numbers:
-                    break
-            below = self._merged(line[first - 1].sha, known)
-            numbers &= {number for number, end in below if end == line[last].sha}
-            if not numbers:
+            if line[last].sha not in self._ends(line[first - 1].sha, known):
                 break
             first -= 1
         return first
 
-    def _merged(self, sha: str, known: dict[str, Any]) -> list[tuple[int, str]]:
-        """The merged pull requests of a commit: number, and the commit at which each ends."""
-        kept = known.get(sha)
-        if not _is_list_of_pulls(kept):
+    def _ends(self, sha: str, known: dict[str, Any]) -> list[str]:
+        """Where the merged pull requests of a commit end."""
+        ends = known.get(sha)
+        if not isinstance(ends, list):
             value = self._api.get(f"{self._path}/commits/{sha}/pulls", {"per_page": 100}).value
             with shaped(self._name):
                 merged = [each for each in value if each["merged_at"] and each["merge_commit_sha"]]
-                kept = [[int(each["number"]), sha_of(each["merge_commit_sha"])] for each in merged]
+                ends = [sha_of(each["merge_commit_sha"]) for each in merged]
             known.pop(sha, None)
-            known[sha] = kept
-        return [(number, end) for number, end in kept or []]
-
-
-def _is_list_of_pulls(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(each, list) and len(each) == 2 and isinstance(each[0], int) and is_sha(each[1]) for each in value
-    )
+            known[sha] = ends
+        return ends
