@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -62,8 +63,9 @@ def github(settings: Settings) -> Iterator[Check]:
         return
     from deepspeech_wer.landings.github import GitHub
 
-    asked = GitHub.of(settings)
-    head = within(_ANSWER, settings.github_api, lambda: asked.find_head(settings.tracked_ref()))
+    with tempfile.TemporaryDirectory(prefix="deepspeech-wer-doctor-") as folder:  # what it remembers is of no use here
+        asked = GitHub.of(settings, Path(folder))
+        head = within(_ANSWER, settings.github_api, lambda: asked.find_head(settings.tracked_ref()))
     yield ok("github", f"{settings.github_api} answers; {head.branch} is at {head.sha[:7]}")
 
 
