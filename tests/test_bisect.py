@@ -80,6 +80,7 @@ def test_the_first_bad_landing_is_named_after_the_trainings_of_a_binary_search(
     assert {entry.state for entry in journal(installation).entries().values()} == {State.PUBLISHED}
     assert not (installation.cache / "last_sha1").exists(), "what has landed is for the ticks to find"
     assert not (installation.cache / "lock").exists()
+    assert len(list((installation.data / "checkpoints").iterdir())) == 1, "as ds_keep_checkpoints says"
 
     again = installation.run("bisect", shas[0], shas[-1])
     assert (again.returncode, answer(again)) == (0, shas[6])
@@ -134,6 +135,8 @@ def test_killed_it_goes_on_where_it_was(repository: Repository, installation: In
     done = installation.run("bisect", shas[0], shas[-1])
     assert done.returncode == 0, done.stderr
     assert answer(done) == shas[7]
+    assert "what was left of it is swept" in done.stderr
+    assert not [path for path in (installation.data / "runs").iterdir() if path.name.startswith(".")]
     begun = trainings(installation)
     assert begun[4] == begun[3], "the one that was cut off is trained again"
     assert len(set(begun)) == len(begun) - 1, "and nothing else"
