@@ -18,11 +18,12 @@ import pytest
 
 from deepspeech_wer.config import Settings, load
 from deepspeech_wer.errors import RepositoryError, SettingsError
-from deepspeech_wer.landings.git import Found, Head, Mirror
-from deepspeech_wer.landings.git import find_head as find_head_with_git
+from deepspeech_wer.landings.git import Found, Mirror
 from deepspeech_wer.landings.github import CONTEXT, GitHub
 from deepspeech_wer.landings.github.access import find_token, printed_by, repository_of
 from deepspeech_wer.landings.github.api import Patience
+from deepspeech_wer.landings.remote import Head
+from deepspeech_wer.landings.remote import find_head as find_head_with_git
 from github_server import TOKEN, FakeGitHub, Fault, limit
 from history import Repository
 

@@ -19,11 +19,12 @@ from urllib.parse import quote
 
 from deepspeech_wer.errors import RepositoryError, SettingsError
 from deepspeech_wer.landings import Landing, is_marked
-from deepspeech_wer.landings.git import Found, Head
+from deepspeech_wer.landings.git import Found
 from deepspeech_wer.landings.github.access import find_token, host_of, is_overheard, repository_of, website_of
 from deepspeech_wer.landings.github.api import Api, Memory, Patience, Refused
 from deepspeech_wer.landings.github.pulls import Pulls
 from deepspeech_wer.landings.github.values import Commit, commit_of, is_sha, object_of, sha_of, shaped, text_of
+from deepspeech_wer.landings.remote import Head
 
 if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
