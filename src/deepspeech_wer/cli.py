@@ -129,7 +129,7 @@ def _show_log(options: argparse.Namespace) -> int:
 def _doctor(options: argparse.Namespace) -> int:
     from deepspeech_wer.doctor import doctor
 
-    return doctor(_settings(options), options.json)
+    return doctor(_settings(options), options.json, options.config)
 
 
 def _retry(options: argparse.Namespace) -> int:
@@ -205,7 +205,7 @@ def _parser(verb: str = "") -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"deepspeech-wer {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, prog=parser.prog)
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of the usual one")

@@ -18,7 +18,6 @@ injected into the notebook::
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -390,10 +389,8 @@ def load(
 
 
 def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Scalar]]:
-    import tomllib
-
     try:
-        content = tomllib.loads(path.read_text())
+        text = path.read_text()
     except FileNotFoundError as error:
         if must_exist:
             raise SettingsError(f"there is no settings file {path}", "name another with --config") from error
@@ -404,6 +401,10 @@ def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, 
         raise SettingsError(
             f"the settings file {path} cannot be read: {error.strerror}", "see that it is a file that you may read"
         ) from error
+    import tomllib
+
+    try:
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"the settings file {path} is not valid TOML: {error}", "mend that line") from error
     tables = {name: content.pop(name, {}) for name in ("job", "parameters")}
@@ -443,7 +444,7 @@ def parse_assignment(text: str) -> tuple[str, str]:
     """``NAME=VALUE`` from the command line. Raises SettingsError."""
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise SettingsError(f"{shlex.quote(text)} is not NAME=VALUE", "write for example --set ds_ref=main")
+        raise SettingsError(f"{text!r} is not NAME=VALUE", "write for example --set ds_ref=main")
     return name, value
 
 

@@ -5,6 +5,7 @@ All of it goes through the journal: what is new is noted there, and what is note
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 from deepspeech_wer.errors import SettingsError
@@ -14,15 +15,14 @@ if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
     from deepspeech_wer.journal import Journal
     from deepspeech_wer.landings import Landing, git
+    from deepspeech_wer.landings.github import GitHub
     from deepspeech_wer.log import Log
 
 
 def find_head(settings: Settings) -> remote.Head:
     """The tip of the tracked branch, from the source that the settings name. Raises RepositoryError."""
     if settings.landings_source == "github":
-        from deepspeech_wer.landings.github import GitHub
-
-        return GitHub.of(settings).find_head(settings.tracked_ref())
+        return _github(settings).find_head(settings.tracked_ref())
     return remote.find_head(settings.require_repository(), settings.tracked_ref())
 
 
@@ -34,12 +34,18 @@ def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.
     done = {sha for sha, entry in journal.entries().items() if entry.state in (State.PUBLISHED, State.SKIPPED)}
     last = journal.last_sha1() or _before_the_first(journal)
     if settings.landings_source == "github":
-        from deepspeech_wer.landings.github import GitHub
-
-        found = GitHub.of(settings).landings(head, last, done, first=mirror.position)
+        found = _github(settings).landings(head, last, done, first=mirror.position)
     else:
         found = mirror.landings(head, last, done)
     return select(found, settings, mirror)
+
+
+@functools.cache
+def _github(settings: Settings) -> GitHub:
+    """One for a whole tick: it counts how long it has waited, and may have asked a command for the token."""
+    from deepspeech_wer.landings.github import GitHub
+
+    return GitHub.of(settings)
 
 
 def _before_the_first(journal: Journal) -> str | None:
