@@ -153,7 +153,7 @@ def find_line(mirror: Mirror, head: Head, good: str, bad: str) -> tuple[Landing,
 def _search(line: tuple[Landing, ...], trainer: Trainer, judge: Judge, log: Log) -> Search:
     """Search ``line`` to the end, having made sure that its ends are good and bad."""
     good, bad = (_trained_end(name, landing, trainer) for name, landing in (("GOOD", line[0]), ("BAD", line[-1])))
-    _check_ends(good, bad, judge)
+    log.step(f"BAD {bad.sha[:7]} is bad: {_checked(good, bad, judge)}")
     search = Search(line, 0, len(line) - 1)
     while todo := search.open():
         # A middle one first; but what is trained already costs nothing, wherever it is.
@@ -179,11 +179,11 @@ def _trained_end(name: str, landing: Landing, trainer: Trainer) -> Landed:
     return landed
 
 
-def _check_ends(good: Landed, bad: Landed, judge: Judge) -> None:
-    """Raises SettingsError where BAD is not bad, or GOOD the worse one of the two."""
+def _checked(good: Landed, bad: Landed, judge: Judge) -> str:
+    """Why BAD is bad. Raises SettingsError where it is not, or where it is GOOD that is the worse one of the two."""
     is_bad, why = _judged(good, bad, judge)
     if is_bad:
-        return
+        return why
     what = f"BAD {bad.sha[:7]}"
     if is_bad is None:
         raise SettingsError(
@@ -277,7 +277,10 @@ def _tell(search: Search, trainer: Trainer, log: Log) -> None:
         log.step(f"the first bad landing is {first_bad.short}: {first_bad.subject[:80]}")
         print(f"the first bad landing is {first_bad.sha}\n{_described(first_bad)}")
     else:
-        log.step(f"the first bad landing is one of {len(search.suspects)}, and the others cannot be judged")
+        log.step(
+            f"the first bad landing is one of {len(search.suspects)}, of which only the last can be judged; "
+            "`deepspeech-wer retry SHA` has a failed one be tried again, and then this command goes on"
+        )
         print(f"the first bad landing is one of these {len(search.suspects)}, of which only the last can be judged:")
         print("\n".join(f"{landing.sha}\n{_described(landing)}" for landing in search.suspects))
     print(f"  WER before    {_figure(before)} ({last_good.short})")
