@@ -111,6 +111,22 @@ def test_a_landing_that_fails_to_train_is_passed_over(
     assert "cannot be judged: its training failed" in done.stderr
 
 
+def test_a_failed_landing_is_judged_once_a_person_has_it_tried_again(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    text = SCRIPT.format(wer=0.3).replace("echo training", f"[ -e {mended} ] || exit 1")
+    (good,) = landed(repository, [0.3])
+    failing = repository.commit("Needs something", {JOB: text})
+    (bad,) = landed(repository, [0.5])
+    assert installation.run("bisect", good, bad).returncode == 70
+    mended.touch()
+    assert installation.run("retry", failing).returncode == 0
+    done = installation.run("bisect", good, bad)
+    assert (done.returncode, answer(done)) == (0, bad), done.stderr
+    assert trainings(installation) == [good, bad, failing, failing]
+
+
 def test_killed_it_goes_on_where_it_was(repository: Repository, installation: Installation, tmp_path: Path) -> None:
     hold, mark = tmp_path / "hold", tmp_path / "mark"
     wait = f"[ -e {hold} ] && [ $(ls {installation.data}/runs | wc -l) = 3 ] && echo > {mark} && sleep 300\n"
