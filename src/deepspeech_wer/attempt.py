@@ -26,12 +26,31 @@ from deepspeech_wer.results import archive
 
 if TYPE_CHECKING:
     from deepspeech_wer.landings.git import Mirror
+    from deepspeech_wer.notify import Notifier
 
 #: Failures after which a training begins anew instead of going on from its checkpoint, which may be what is broken.
 _FAILURES_BEFORE_A_FRESH_START = 2
 
 #: What the last attempt that was put off had printed, in the folder of logs.
 _PUT_OFF_LOG = "put-off.txt"
+
+
+def train_seeds(
+    settings: Settings,
+    journal: Journal,
+    mirror: Mirror,
+    landing: Landing,
+    branch: str,
+    notifier: Notifier,
+    log: Log,
+) -> bool:
+    """Train ``landing`` with each seed that is missing. False where one failed: it and the others wait for a retry.
+
+    Raises EnvironmentFailure where the machine is at fault.
+    """
+    notifier.status(landing, "pending", "is trained and tested")
+    missing = journal.entries()[landing.sha].missing(settings.seeds)
+    return all(train(settings, journal, mirror, landing, seed, branch, log) for seed in missing)
 
 
 def train(

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepspeech_wer import attempt, discovery, errors, housekeeping, lock, page, tick, trouble
+from deepspeech_wer import attempt, discovery, errors, housekeeping, lock, page, trouble
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import SettingsError, TrackerError
 from deepspeech_wer.journal import Journal, State
@@ -47,7 +47,7 @@ def bisect(settings: Settings, good: str, bad: str, log: Log, *, threshold: floa
     """
     url = settings.require_repository()
     page.require_website(settings)
-    journal = tick.open_journal(settings)
+    journal = Journal(*settings.journal_files)
     judge = by_significance if significance else by_threshold(settings.regression if threshold is None else threshold)
     with lock.held(settings.cache / "lock", "deepspeech-wer bisect"):
         attempt.pick_up(settings, journal, log)
@@ -242,7 +242,9 @@ class Trainer:
                 why = "a bisection needs its figure"
                 self._journal.note(landing.sha, State.ASKED, why=why, seeds=tuple(missing), landing=landing)
             with trouble.watched(self.settings, self._log):
-                tick.train(self.settings, self._journal, self._mirror, landing, self._branch, self._notifier, self._log)
+                attempt.train_seeds(
+                    self.settings, self._journal, self._mirror, landing, self._branch, self._notifier, self._log
+                )
             self.figures = self._read()
             self.show()
             housekeeping.tidy(self.settings, self._journal)
@@ -250,7 +252,7 @@ class Trainer:
 
     def show(self) -> None:
         """Build and publish the page as in a tick; that it cannot be published is told and ends nothing."""
-        tick.show(self.settings, self._journal, self._notifier, self._log)
+        page.show(self.settings, self._journal, self._notifier, self._log)
 
     def _missing(self, landing: Landing) -> list[int]:
         """The seeds to train. A failed landing is tried again by a tick or by a person, and not here."""

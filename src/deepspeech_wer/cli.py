@@ -133,26 +133,29 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _retry(options: argparse.Namespace) -> int:
-    from deepspeech_wer import tick, wishes
+    from deepspeech_wer import wishes
+    from deepspeech_wer.journal import Journal
 
     settings = _settings(options)
-    print(wishes.retry(settings, tick.open_journal(settings), options.sha))
+    print(wishes.retry(settings, Journal(*settings.journal_files), options.sha))
     return EXIT_DONE
 
 
 def _rerun(options: argparse.Namespace) -> int:
-    from deepspeech_wer import tick, wishes
+    from deepspeech_wer import wishes
+    from deepspeech_wer.journal import Journal
 
     settings = _settings(options)
-    print(wishes.rerun(settings, tick.open_journal(settings), options.sha, options.seeds))
+    print(wishes.rerun(settings, Journal(*settings.journal_files), options.sha, options.seeds))
     return EXIT_DONE
 
 
 def _skip(options: argparse.Namespace) -> int:
-    from deepspeech_wer import tick, wishes
+    from deepspeech_wer import wishes
+    from deepspeech_wer.journal import Journal
 
     settings = _settings(options)
-    print(wishes.skip(settings, tick.open_journal(settings), options.sha, options.why))
+    print(wishes.skip(settings, Journal(*settings.journal_files), options.sha, options.why))
     return EXIT_DONE
 
 

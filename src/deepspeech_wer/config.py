@@ -254,6 +254,11 @@ class Settings:
         return _xdg("cache") / NAME
 
     @property
+    def journal_files(self) -> tuple[Path, Path]:
+        """The journal, and ``last_sha1``."""
+        return self.dataroot / "journal.jsonl", self.cache / "last_sha1"
+
+    @property
     def web_root(self) -> Path:
         """The site as it is built here."""
         return self.dataroot / "www"

@@ -14,6 +14,8 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from deepspeech_wer.terminal import printable
+
 if TYPE_CHECKING:
     from deepspeech_wer.engines import Progress
 
@@ -61,8 +63,7 @@ class Log:
 
     def step(self, text: str) -> None:
         """Tell one step. What a terminal would obey, such as an escape in a commit's subject, is shown as its code."""
-        shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {shown}"
+        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {printable(text)}"
         if self.is_terminal and "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
         else:

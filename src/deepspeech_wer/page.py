@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deepspeech_wer.config import Settings
-from deepspeech_wer.errors import SettingsError
+from deepspeech_wer.errors import PublishError, SettingsError
 from deepspeech_wer.landings.remote import public
 from deepspeech_wer.log import Log
 
 if TYPE_CHECKING:
+    from deepspeech_wer.journal import Journal
+    from deepspeech_wer.notify import Notifier
+    from deepspeech_wer.publish.target import Target
     from deepspeech_wer.results.archive import RunRecord
 
 
@@ -44,16 +47,30 @@ def require_website(settings: Settings, is_needed: bool = False) -> None:
         )
 
 
-def publish(settings: Settings, log: Log) -> None:
-    """Publish the web root, where a server is named. Raises SettingsError and PublishError."""
-    require_website(settings)
-    if not settings.is_publishing:
-        log.step(f"not published, since ds_website_server_fqdn is not set: the site is in {settings.web_root}")
-        return
-    from deepspeech_wer.publish.release import publish as publish_release
+def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> bool:
+    """Build the page, notify of what is news, publish it and note that. False where it could not be published."""
+    from deepspeech_wer import news
+
+    records = build(settings, log)
+    entries = journal.entries()
+    over = {sha for sha in journal.unpublished(settings.seeds) if not entries[sha].missing(settings.seeds)}
+    news.tell(settings, notifier, records, over)
+    try:
+        publish(settings, log)
+    except PublishError as error:
+        log.step(f"not published: {error.message}" + (f" ({error.hint})" if error.hint else ""))
+        notifier.publish_failed(error)
+        return False
+    notifier.publish_recovered()
+    journal.note_published(settings.seeds)
+    return True
+
+
+def target_of(settings: Settings) -> Target:
+    """Where the site is published to, and as whom."""
     from deepspeech_wer.publish.target import Target
 
-    target = Target(
+    return Target(
         host=settings.website_server_fqdn,
         port=settings.website_server_port,
         username=settings.website_username,
@@ -63,6 +80,17 @@ def publish(settings: Settings, log: Log) -> None:
         known_hosts=settings.website_known_hosts,
         timeout=settings.website_timeout,
     )
+
+
+def publish(settings: Settings, log: Log) -> None:
+    """Publish the web root, where a server is named. Raises SettingsError and PublishError."""
+    require_website(settings)
+    if not settings.is_publishing:
+        log.step(f"not published, since ds_website_server_fqdn is not set: the site is in {settings.web_root}")
+        return
+    from deepspeech_wer.publish.release import publish as publish_release
+
+    target = target_of(settings)
     bar = log.bar("upload", "B", scale=True)
     try:
         release = publish_release(

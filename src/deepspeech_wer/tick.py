@@ -6,7 +6,6 @@ the result, merge all results into the site, publish it, and only then move ``la
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import discovery, errors, lock, page, trouble
@@ -16,10 +15,9 @@ from deepspeech_wer.settled import settled_at
 if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
     from deepspeech_wer.journal import Journal
-    from deepspeech_wer.landings import Landing, git
+    from deepspeech_wer.landings import git
     from deepspeech_wer.landings.remote import Head
     from deepspeech_wer.log import Log
-    from deepspeech_wer.notify import Notifier
 
 
 def tick(settings: Settings, log: Log) -> int:
@@ -27,11 +25,12 @@ def tick(settings: Settings, log: Log) -> int:
     url = settings.require_repository()
     page.require_website(settings)
     with lock.held(settings.cache / "lock", "deepspeech-wer run"), trouble.watched(settings, log):
-        settled = settled_at(*_journal_files(settings))
+        settled = settled_at(*settings.journal_files)
         if settled is None:
             from deepspeech_wer import attempt
+            from deepspeech_wer.journal import Journal
 
-            attempt.pick_up(settings, open_journal(settings), log)
+            attempt.pick_up(settings, Journal(*settings.journal_files), log)
         head = discovery.find_head(settings)
         if head.sha == settled and not settings.automation_force_sha:
             log.step(f"nothing new: {public(url)} is at {head.sha[:7]}, which is done")
@@ -40,15 +39,17 @@ def tick(settings: Settings, log: Log) -> int:
 
                 Notifier(settings, log).retry()
             return errors.EXIT_DONE
-        return work(settings, open_journal(settings), head, log)
+        return work(settings, head, log)
 
 
-def work(settings: Settings, journal: Journal, head: Head, log: Log) -> int:
+def work(settings: Settings, head: Head, log: Log) -> int:
     """The part of a tick in which there is something to do; gives the exit code of the command."""
-    from deepspeech_wer import housekeeping
+    from deepspeech_wer import attempt, housekeeping
+    from deepspeech_wer.journal import Journal
     from deepspeech_wer.landings import git
     from deepspeech_wer.notify import Notifier
 
+    journal = Journal(*settings.journal_files)
     housekeeping.tidy(settings, journal)
     mirror = git.Mirror(settings.cache, settings.require_repository(), settings.commit_url)
     mirror.fetch(head)
@@ -62,11 +63,11 @@ def work(settings: Settings, journal: Journal, head: Head, log: Log) -> int:
     notifier.retry()
     failed, published = False, True
     for landing in landings:
-        failed |= not train(settings, journal, mirror, landing, head.branch, notifier, log)
-        published = show(settings, journal, notifier, log)
+        failed |= not attempt.train_seeds(settings, journal, mirror, landing, head.branch, notifier, log)
+        published = page.show(settings, journal, notifier, log)
         advance(journal, found, head)
     if not landings and journal.unpublished(settings.seeds):
-        published = show(settings, journal, notifier, log)
+        published = page.show(settings, journal, notifier, log)
     advance(journal, found, head)
     journal.settle(head.sha, settings.seeds)
     housekeeping.tidy(settings, journal)
@@ -79,13 +80,14 @@ def plan(settings: Settings, log: Log) -> int:
     """Tell what :func:`tick` would do, on a copy of the journal and with a mirror that does not stay."""
     import shutil
     import tempfile
+    from pathlib import Path
 
     from deepspeech_wer.journal import Journal
     from deepspeech_wer.landings import git
 
     url = settings.require_repository()
     page.require_website(settings)
-    real = open_journal(settings)
+    real = Journal(*settings.journal_files)
     if who := lock.holder(settings.cache / "lock"):
         log.step(f"another run is on: {who}")
     head = discovery.find_head(settings)
@@ -110,53 +112,6 @@ def plan(settings: Settings, log: Log) -> int:
     elif not landings:
         log.step(f"would do nothing: {public(url)} is at {head.sha[:7]}, and nothing is due")
     return errors.EXIT_DONE
-
-
-def open_journal(settings: Settings) -> Journal:
-    """The journal of these settings."""
-    from deepspeech_wer.journal import Journal
-
-    return Journal(*_journal_files(settings))
-
-
-def _journal_files(settings: Settings) -> tuple[Path, Path]:
-    return settings.dataroot / "journal.jsonl", settings.cache / "last_sha1"
-
-
-def train(
-    settings: Settings,
-    journal: Journal,
-    mirror: git.Mirror,
-    landing: Landing,
-    branch: str,
-    notifier: Notifier,
-    log: Log,
-) -> bool:
-    """Train ``landing`` with each seed that is still missing. False where one failed; the others wait for its retry."""
-    from deepspeech_wer import attempt
-
-    notifier.status(landing, "pending", "is trained and tested")
-    missing = journal.entries()[landing.sha].missing(settings.seeds)
-    return all(attempt.train(settings, journal, mirror, landing, seed, branch, log) for seed in missing)
-
-
-def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> bool:
-    """Build the site from all results and publish it. False where it could not be published; that is told."""
-    from deepspeech_wer import news
-
-    records = page.build(settings, log)
-    entries = journal.entries()
-    over = {sha for sha in journal.unpublished(settings.seeds) if not entries[sha].missing(settings.seeds)}
-    news.tell(settings, notifier, records, over)
-    try:
-        page.publish(settings, log)
-    except errors.PublishError as error:
-        log.step(f"not published: {error.message}" + (f" ({error.hint})" if error.hint else ""))
-        notifier.publish_failed(error)
-        return False
-    notifier.publish_recovered()
-    journal.note_published(settings.seeds)
-    return True
 
 
 def advance(journal: Journal, found: git.Found, head: Head) -> None:

@@ -6,12 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from deepspeech_wer import page
 from deepspeech_wer.config import Settings
 from deepspeech_wer.diagnosis import Check, fail, ok, warn
 from deepspeech_wer.errors import TrackerError
 
 if TYPE_CHECKING:
-    from deepspeech_wer.publish.connection import Connection
     from deepspeech_wer.publish.target import Target
 
 
@@ -27,7 +27,7 @@ def website(settings: Settings) -> Iterator[Check]:
     if missing:
         yield fail("website", f"not set: {', '.join(missing)}", "set what is missing, or no ds_website_server_fqdn")
         return
-    target = _target(settings)
+    target = page.target_of(settings)
     yield ok("website", f"{target.host}, port {target.port}, folder {target.root}")
     try:
         yield _key(settings, target)
@@ -36,21 +36,6 @@ def website(settings: Settings) -> Iterator[Check]:
         return
     yield _host_key(target)
     yield from _login(target)
-
-
-def _target(settings: Settings) -> Target:
-    from deepspeech_wer.publish.target import Target
-
-    return Target(
-        host=settings.website_server_fqdn,
-        port=settings.website_server_port,
-        username=settings.website_username,
-        root=settings.website_server_root,
-        privkey=settings.website_privkey,
-        passphrase_command=settings.website_privkey_passphrase_command or None,
-        known_hosts=settings.website_known_hosts,
-        timeout=settings.website_timeout,
-    )
 
 
 def _key(settings: Settings, target: Target) -> Check:
@@ -79,22 +64,9 @@ def _host_key(target: Target) -> Check:
 
 def _login(target: Target) -> Iterator[Check]:
     """The login and, by it, the web root. Raises PublishError."""
+    from deepspeech_wer.publish import release
     from deepspeech_wer.publish.sftp import connect
 
     with connect(target) as connection:
         yield ok("ssh login", f"{target.username} at {target.host}, with SFTP")
-        yield ok("web root", _web_root(connection, target))
-
-
-def _web_root(connection: Connection, target: Target) -> str:
-    """What a release would find, by a release's own rules. Raises PublishError where it would be refused."""
-    from deepspeech_wer.publish import release
-
-    path = release._root_path(target)
-    root = release._WebRoot(connection, path)
-    entries = root._list("")
-    if entries is None:
-        root._require_parent()
-        return f"{path} is not there yet, and will be made"
-    root._require_ours(entries)
-    return f"{path} is ours" if entries else f"{path} is empty"
+        yield ok("web root", release.look(connection, target))

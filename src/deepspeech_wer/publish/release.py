@@ -78,6 +78,18 @@ def publish(web_root: Path, target: Target, *, page: str = "index.html", progres
     return Release(len(files), sent, time.monotonic() - started, collection.left_out)
 
 
+def look(connection: Connection, target: Target) -> str:
+    """What a release would find in the web root, in words; it changes nothing. Raises PublishError if not ours."""
+    path = _root_path(target)
+    root = _WebRoot(connection, path)
+    entries = root._list("")
+    if entries is None:
+        root._require_parent()
+        return f"{path} is not there yet, and will be made"
+    root._require_ours(entries)
+    return f"{path} is ours" if entries else f"{path} is empty"
+
+
 def _root_path(target: Target) -> str:
     """``target.root`` as SFTP takes it: relative to the login folder, which it does not call ``~``."""
     root = target.root.strip()
