@@ -281,6 +281,31 @@ def test_a_tick_that_is_told_to_stop_ends_the_command(bench, interrupt, interrup
     assert not Path("/proc", (bench.checkout / "pid").read_text().strip()).exists()
 
 
+def test_who_waited_to_make_it_uses_what_another_made_meanwhile(bench):
+    bench.settings["setup_command"] = "touch ran"
+    folder = Path(bench.spec.environments, environment.fingerprint(bench.spec, environment._running()))
+    folder.mkdir(parents=True)
+    done = threading.Event()
+
+    def make():
+        """The other one: it is seen at its work, and has done it when it is."""
+        while "which is waited for" not in (bench.root / "log.txt").read_text():
+            time.sleep(0.02)
+        (folder / "complete").touch()
+        other.close()
+        done.set()
+
+    (bench.root / "log.txt").touch()
+    other = folder.with_name(f"{folder.name}.lock").open("a")
+    fcntl.flock(other, fcntl.LOCK_SH)
+    thread = threading.Thread(target=make)
+    thread.start()
+    _, log = prepare(bench, time.monotonic() + 30)
+    thread.join()
+    assert done.is_set()
+    assert "is used again" in log and not (bench.checkout / "ran").exists()
+
+
 def test_two_that_share_the_folder_make_it_once(bench):
     bench.settings["setup_command"] = "echo x >> ran; while ! test -e go; do sleep 0.02; done"
     logs = []

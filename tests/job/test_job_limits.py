@@ -84,7 +84,9 @@ def test_a_cell_that_puts_out_without_end_is_ended_at_once(bench, cell):
     # A kernel that finds that variable does not show what its children print.
     bench.settings |= {"log_bytes": MB, "withheld": ("PYTEST_CURRENT_TEST",), "run_seconds": 60.0}
     bench.notebook(cell, "print('after')")
+    began = time.monotonic()
     status = bench.run()
+    assert time.monotonic() - began < 30
     assert status.state == FAILED
     assert status.why == "the job printed more than 1 MB, the limit for a log"
     assert (bench.spec.result / "log.txt").stat().st_size < 1.1 * MB
