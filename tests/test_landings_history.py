@@ -314,6 +314,10 @@ class TestTheBranch:
         look(repository, tmp_path)
         repository.git("reset", "--quiet", "--hard", kept)
         new = [repository.land("Another")]
+        look(repository, tmp_path, gone)
+        repository.git("branch", "-D", "feature")
+        repository.git("reflog", "expire", "--expire=now", "--all")
+        repository.git("gc", "--quiet", "--prune=now")  # from now on only the mirror has what was left
         for _ in range(2):  # publishing fails, say, so that last_sha1 stays
             mirror, found = look(repository, tmp_path, gone)
             assert shas(found) == new
@@ -333,7 +337,10 @@ class TestTheBranch:
         assert "where they part" in found.remark
 
     @pytest.mark.parametrize("last", ["--output=owned", "HEAD", "main..", "F" * 40, "0" * 40, ""])
-    def test_a_last_sha1_that_is_no_sha(self, repository: Repository, tmp_path: Path, last: str) -> None:
+    def test_a_last_sha1_that_is_no_sha(
+        self, repository: Repository, tmp_path: Path, last: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
         head = repository.land("One")
         assert shas(look(repository, tmp_path, last)[1]) == [head]
         assert not list(tmp_path.rglob("owned*"))
@@ -568,7 +575,7 @@ class TestADamagedMirror:
         assert shas(look(repository, tmp_path)[1]) == [head.sha]
 
     def test_a_repository_that_cannot_be_fetched_from_leaves_a_whole_mirror_alone(
-        self, repository: Repository, tmp_path: Path
+        self, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         mirror, _ = look(repository, tmp_path)
         before = mirror.folder.stat().st_ino
@@ -576,8 +583,10 @@ class TestADamagedMirror:
         repository.commit("One more")
         head = find_head(mirror.url, "HEAD")
         away = repository.path.rename(tmp_path / "away")
+        calls = calls_of_git(monkeypatch)
         with pytest.raises(RepositoryError, match="cannot be read"):
             Mirror(tmp_path / "cache", mirror.url).fetch(head)
+        assert not [call for call in calls if "init" in call], "it is not tried to make it anew"
         away.rename(repository.path)
         assert mirror.folder.stat().st_ino == before
         assert look(repository, tmp_path)[1].remark == ""
@@ -605,6 +614,34 @@ class TestADamagedMirror:
         else:
             assert name.rpartition("/")[2] in found.remark
 
+    def test_a_lock_on_what_a_rewritten_branch_has_left(self, repository: Repository, tmp_path: Path) -> None:
+        line = repository.git("rev-list", "--first-parent", "--reverse", "main").split()
+        mirror, _ = look(repository, tmp_path)
+        before = mirror.folder.stat().st_ino
+        repository.git("reset", "--quiet", "--hard", line[-2])
+        new = repository.commit("Another")
+        (mirror.folder / "refs" / "deepspeech-wer" / "last.lock").write_text("")
+        _, found = look(repository, tmp_path, line[-1])
+        assert shas(found) == [new]
+        assert "last.lock" in found.remark
+        assert mirror.folder.stat().st_ino == before
+
+    def test_a_rewritten_branch_and_a_lost_commit_at_once(self, repository: Repository, tmp_path: Path) -> None:
+        """git takes a commit that it cannot read for a root: so the two lines would seem to have nothing in common."""
+        repository.git("reset", "--quiet", "--hard")
+        fork = repository.git("rev-parse", "HEAD")
+        look(repository, tmp_path)
+        old = [repository.commit("One"), repository.commit("Two")]
+        look(repository, tmp_path)
+        repository.git("reset", "--quiet", "--hard", fork)
+        new = [repository.commit("Another"), repository.commit("And one more")]
+        mirror, _ = look(repository, tmp_path, old[-1])
+        for lost in (old[0], new[0]):
+            (mirror.folder / "objects" / lost[:2] / lost[2:]).unlink()
+        _, found = look(repository, tmp_path, old[-1])
+        assert "where they part" in found.remark
+        assert shas(found) == new
+
     def test_what_a_killed_fetch_left(self, repository: Repository, tmp_path: Path) -> None:
         mirror, _ = look(repository, tmp_path)
         repository.git("reset", "--quiet", "--hard")
@@ -628,6 +665,8 @@ class TestADamagedMirror:
         subprocess.run(["git", "--git-dir", str(mirror.folder), *fetch], check=True)
         assert (mirror.folder / "shallow").exists()
         head = find_head(mirror.url, "HEAD")
+        mirror.landings(head, line[-2])
+        assert (mirror.folder / "deepspeech-wer-position").exists()
         mirror.fetch(head)
         found = mirror.landings(head, line[-8])
         assert shas(found) == line[-7:]

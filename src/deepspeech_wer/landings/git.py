@@ -162,6 +162,7 @@ class Mirror:
         return "; ".join(each for each in remarks if each)
 
     def _landings(self, head: Head, last: str | None, known: Collection[str]) -> Found:
+        start = None
         if last and SHA.fullmatch(last):
             try:
                 new = self._log(f"{last}..{head.sha}")
@@ -169,7 +170,7 @@ class Mirror:
                 new = ()  # what is wrong shows below
             if last == head.sha or (new and new[0].parents[:1] == (last,)):
                 return Found(new)  # the usual case, for which this one git process is enough
-        start = self._find(last) if last else None
+            start = self._find(last)
         if start is None:
             what = f"{last[:7]}, which last_sha1 holds, is no commit of {public(self.url)}" if last else "no last_sha1"
             start = self._newest(head, known)
