@@ -2,7 +2,9 @@
 
 Whose fault a failure is decides what follows. A landing's own is noted as failed, and counts. The machine's (no room on
 the disk, no GPU where one is demanded) is noted as put off, and counts against nobody; so is an attempt that we were
-told to stop. What a tick that was killed has left of an attempt is swept by the next one, see :func:`pick_up`.
+told to stop. A disk that has room again without what the run itself wrote was filled by the landing, which would else
+fill it at every tick and block all others. What a tick that was killed has left of an attempt is swept by the next one,
+see :func:`pick_up`.
 """
 
 from __future__ import annotations
@@ -17,8 +19,9 @@ from deepspeech_wer.checkout import checked_out, wipe
 from deepspeech_wer.config import Settings
 from deepspeech_wer.engines.local import LocalEngine
 from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
-from deepspeech_wer.job import checkpoints, processes
-from deepspeech_wer.job.spec import JobSpec, partial_folder
+from deepspeech_wer.job import checkpoints, outcome, processes
+from deepspeech_wer.job.output import utc_now
+from deepspeech_wer.job.spec import FAILED, JobSpec, Status, partial_folder
 from deepspeech_wer.journal import Entry, Journal, State
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.log import Log
@@ -33,6 +36,9 @@ _FAILURES_BEFORE_A_FRESH_START = 2
 
 #: What the last attempt that was put off had printed, in the folder of logs.
 _PUT_OFF_LOG = "put-off.txt"
+
+#: What stays of a run that filled the disk.
+_TELLING = frozenset({"job.json", "status.json", "log.txt"})
 
 
 def train_seeds(
@@ -75,22 +81,20 @@ def train(
     except LandingFailed as error:
         archive.keep_failure(spec, error)
     except BaseException as error:  # the machine's fault, an interrupt, a bug of ours: never the landing's
-        is_told = isinstance(error, KeyboardInterrupt | SystemExit)
-        _put_off(settings, journal, landing.sha, spec.partial, "the tick was told to stop" if is_told else str(error))
-        raise
+        if not (isinstance(error, EnvironmentFailure) and _filled_the_disk(settings, spec.partial)):
+            is_told = isinstance(error, KeyboardInterrupt | SystemExit)
+            why = "the tick was told to stop" if is_told else str(error)
+            _put_off(settings, journal, landing.sha, spec.partial, why)
+            raise
+        now, why = utc_now(), f"it filled the disk of {settings.dataroot}"
+        outcome.finish(spec, Status(FAILED, now, now, why, "let it write less, or make room for what it writes"))
     return _note_result(settings, journal, spec.result, log)
 
 
 def check_machine(settings: Settings) -> None:
     """Raises EnvironmentFailure where no run can be started now: too little room on a disk, no GPU but one demanded."""
-    for setting, folder in (("ds_dataroot", settings.dataroot), ("ds_clone_path", settings.clone_path)):
-        free = free_bytes(folder)
-        if free < settings.disk_free * 1e9:
-            raise EnvironmentFailure(
-                f"too little room for a run: {free / 1e9:.1f} GB are free on the disk of {folder} ({setting}), and "
-                f"{settings.disk_free:g} GB are wanted",
-                "make room there, or lower ds_disk_free",
-            )
+    if trouble := _too_little_room(settings):
+        raise trouble
     if settings.require_gpu:
         from deepspeech_wer.job import gpu
 
@@ -99,6 +103,18 @@ def check_machine(settings: Settings) -> None:
                 f"no GPU is seen, and ds_require_gpu demands one: {gpu.why_none(_devices(settings))}",
                 "see what nvidia-smi says; CUDA_VISIBLE_DEVICES and ds_cuda_visible_devices say which GPUs count",
             )
+
+
+def _too_little_room(settings: Settings) -> EnvironmentFailure | None:
+    for setting, folder in (("ds_dataroot", settings.dataroot), ("ds_clone_path", settings.clone_path)):
+        free = free_bytes(folder)
+        if free < settings.disk_free * 1e9:
+            return EnvironmentFailure(
+                f"too little room for a run: {free / 1e9:.1f} GB are free on the disk of {folder} ({setting}), and "
+                f"{settings.disk_free:g} GB are wanted",
+                "make room there, or lower ds_disk_free",
+            )
+    return None
 
 
 def free_bytes(folder: Path) -> int:
@@ -193,8 +209,9 @@ def _note_result(settings: Settings, journal: Journal, folder: Path, log: Log) -
     try:
         check_machine(settings)
     except EnvironmentFailure as error:
-        _put_off(settings, journal, record.sha, folder, f"{record.why}; {error.message}")
-        raise
+        if not _filled_the_disk(settings, folder):
+            _put_off(settings, journal, record.sha, folder, f"{record.why}; {error.message}")
+            raise
     journal.note(record.sha, State.FAILED, record.run_id, record.why, seed=record.seed)
     log.step(f"{short} failed: {record.why}" + (f" ({record.hint})" if record.hint else ""))
     log.step(f"{short} has its log in {record.folder / 'log.txt'}")
@@ -205,6 +222,16 @@ def _note_result(settings: Settings, journal: Journal, folder: Path, log: Log) -
     elif entry is not None and (when := queue.due_at(entry, settings)):
         log.step(f"{short} is tried again after {when:%Y-%m-%d %H:%M} UTC")
     return False
+
+
+def _filled_the_disk(settings: Settings, folder: Path) -> bool:
+    """Whether a run fills the disk by what it left in ``folder``: then that is removed, but for what tells of it."""
+    if _too_little_room(settings) is None or folder.is_symlink() or not folder.is_dir():
+        return False
+    for path in folder.iterdir():
+        if path.name not in _TELLING:
+            wipe(path)
+    return _too_little_room(settings) is None
 
 
 def _put_off(settings: Settings, journal: Journal, sha: str, folder: Path, why: str) -> None:
