@@ -1,4 +1,4 @@
-"""Three landings, a tick that trains and publishes them to a real SFTP server, and what it is to have come to."""
+"""Trackers that meet a fault, and what they are to have come to; three landings that are published to a real server."""
 
 from __future__ import annotations
 
@@ -49,21 +49,40 @@ class Recording(asyncssh.SFTPServer):
 
 @dataclass
 class Tracker:
-    """An installation that has the three landings before it, and all that it writes to."""
+    """An installation in ``folder``, where all that it writes is counted and can be met by a fault."""
 
     folder: Path
     installation: Installation
-    #: Its web root on the server.
-    published: Path
+    #: Its web root on the server, where it has one.
+    published: Path | None = None
+
+    @classmethod
+    def of(cls, folder: Path, repository: Repository, published: Path | None = None, **variables: str) -> Tracker:
+        """A new one, which tries again at once what failed, and runs whatever room there is on the disk."""
+        own = {
+            "ds_repository": str(repository.path),
+            "ds_retry_wait": "0",
+            "ds_disk_free": "0",
+            "PYTHONPATH": str(INJECTED),
+            "FAULTS_LOG": str(folder / "points"),
+            "FAULTS_TALLY": str(folder / "tally"),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(folder, Installation(folder / "home", own | variables), published)
+
+    @property
+    def data(self) -> Path:
+        """Its data root."""
+        return Path(self.installation.variables.get("ds_dataroot", self.installation.data))
 
     @property
     def points(self) -> list[str]:
         """The points that its ticks have reached."""
         return (self.folder / "points").read_text().splitlines()
 
-    def tick(self, kill: str = "") -> subprocess.CompletedProcess[str]:
-        """A tick to its end; ``kill`` as in FAULTS_KILL."""
-        self.installation.variables["FAULTS_KILL"] = kill
+    def tick(self, at: str = "", do: str = "kill") -> subprocess.CompletedProcess[str]:
+        """A tick to its end; ``at`` and ``do`` as FAULTS_AT and FAULTS_DO."""
+        self.installation.variables |= {"FAULTS_AT": at, "FAULTS_DO": do}
         return self.installation.run("run")
 
     def tick_until_nothing_is_new(self) -> list[subprocess.CompletedProcess[str]]:
@@ -83,27 +102,35 @@ class Tracker:
     def whole_results(self) -> Counter[str]:
         """How many whole results of a training there are of each landing."""
         found: Counter[str] = Counter()
-        for folder in (self.installation.data / "runs").glob("[!.]*"):
+        for folder in (self.data / "runs").glob("[!.]*"):
             if json.loads((folder / "status.json").read_text())["state"] == "trained":
                 found[json.loads((folder / "job.json").read_text())["landing"]["sha"]] += 1
         return found
 
     def journal(self) -> list[tuple[str, str]]:
-        """The state and the commit of each of its lines."""
-        lines = (self.installation.data / "journal.jsonl").read_text().splitlines()
-        return [(line["state"], line["sha"]) for line in map(json.loads, lines)]
+        """The state and the commit of each of its lines, but for those that a full disk tore, and empty ones."""
+        found = []
+        for text in (self.data / "journal.jsonl").read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                line = json.loads(text)
+                found.append((line["state"], line["sha"]))
+        return found
 
-    def sites(self) -> tuple[Path, Path]:
-        """The web root here and the one on the server."""
-        return self.installation.data / "www", self.published
+    def states(self, sha: str) -> list[str]:
+        """The states of one landing, as the journal has them."""
+        return [state for state, of in self.journal() if of == sha and state not in ("advanced", "settled")]
+
+    def sites(self) -> list[Path]:
+        """The web root here, and the one on the server where there is one."""
+        return [self.data / "www"] + ([self.published] if self.published else [])
 
     def left_over(self) -> list[str]:
         """What nobody needs any more: partial folders, checkouts, temporary files, the lock."""
-        cache, data = self.installation.cache, self.installation.data
-        found = [*(cache / "clone").iterdir(), *data.glob("runs/.*"), *cache.glob("lock")]
+        cache, data = self.installation.cache, self.data
+        found = [*cache.glob("clone/*"), *data.glob("runs/.*"), *cache.glob("lock")]
         found += [path for root in (*self.sites(), data / "runs") for path in root.rglob("*.tmp")]
         found += [path for root in (data, cache) for path in root.glob(".*.tmp")]
-        return sorted(str(path.relative_to(self.folder.parent)) for path in found)
+        return sorted(str(path) for path in found)
 
     def processes(self) -> list[str]:
         """What still runs of it: the command lines."""
@@ -130,28 +157,21 @@ class ThreeLandings:
 
     def tracker(self, name: str) -> Tracker:
         """A new installation that has not seen any of the landings."""
-        folder = self.folder / name
+        published = self.server.home / name / "www"
         website = {
-            "ds_repository": str(self.repository.path),
-            "ds_retry_wait": "0",
-            "ds_disk_free": "0",
             "ds_website_server_fqdn": "127.0.0.1",
             "ds_website_server_port": str(self.server.port),
             "ds_website_server_root": f"{name}/www",
             "ds_website_username": self.server.username,
             "ds_website_privkey": str(self.server.privkey),
             "ds_website_known_hosts": str(self.server.known_hosts),
-        }
-        injected = {
             "PYTHONPATH": f"{INJECTED}:{self.folder / 'standin'}",
-            "FAULTS_LOG": str(folder / "points"),
-            "FAULTS_TALLY": str(folder / "tally"),
         }
-        installation = Installation(folder / "home", website | injected)
-        installation.cache.mkdir(parents=True)
-        (installation.cache / "last_sha1").write_text(f"{self.begin}\n")
-        (self.server.home / name).mkdir()
-        return Tracker(folder, installation, self.server.home / name / "www")
+        tracker = Tracker.of(self.folder / name, self.repository, published, **website)
+        tracker.installation.cache.mkdir(parents=True)
+        (tracker.installation.cache / "last_sha1").write_text(f"{self.begin}\n")
+        published.parent.mkdir()
+        return tracker
 
 
 @contextlib.contextmanager

@@ -44,7 +44,7 @@ def counted(three: ThreeLandings) -> Tracker:
 
 
 def kills(points: list[str]) -> list[str]:
-    """Where to kill, as FAULTS_KILL has it."""
+    """Where to kill, as FAULTS_AT has it."""
     chosen = []
     left_out = ("tick after rename", "tick before start", "worker before start")
     for number, (point, times) in enumerate(Counter(points).items()):
@@ -85,10 +85,9 @@ def mended(three: ThreeLandings, number: int, kill: str, watcher: Watcher) -> No
     assert [done.returncode for done in ticks] == [0] * len(ticks), ticks[0].stderr
     assert {sha: tracker.trainings()[sha] for sha in already} == already, "what was trained is not trained again"
     assert tracker.whole_results() == dict.fromkeys(three.landings, 1)
-    states = tracker.journal()
     for sha in three.landings:
-        assert [state for state, of in states if of == sha].count("trained") == 1, states
-        assert ("published", sha) in states
+        states = tracker.states(sha)
+        assert (states.count("trained"), states[-1]) == (1, "published"), states
     assert tracker.installation.last_sha1() == three.landings[-1]
     assert tracker.installation.trained() == three.landings
     here, there = tracker.sites()

@@ -4,12 +4,18 @@ Python imports a module of this name by itself as it starts. It acts in the tick
 the test asks for it by these variables:
 
 ``FAULTS_LOG``    file that gets a line for every point that is reached, by whichever process: its name, see `_reach`.
-``FAULTS_KILL``   ``<n> <point>``: who reaches that point for the n-th time gets SIGKILL there.
+``FAULTS_AT``     ``<n> <point>``: where something is done, when that point is reached for the n-th time.
+``FAULTS_DO``     what is done: ``kill`` (SIGKILL to the process that is there), ``signal <number>`` (to the tick), or
+                  ``fill <folder>`` (its disk, and the journal's last page but for a few bytes).
 ``FAULTS_CLOCK``  file with the seconds by which the clock is off. ``time.time`` and ``datetime.now`` show it; the times
                   of files do not, since they are the system's.
 """
 
+# No pathlib: as little as can be is imported before the tracker itself is.
+# ruff: noqa: PTH110, PTH116, PTH118, PTH123
+
 import datetime
+import errno
 import fcntl
 import importlib.abc
 import importlib.machinery
@@ -18,6 +24,9 @@ import re
 import signal
 import sys
 import time
+
+#: What a disk is filled with at once, the page of a tmpfs, and the bytes of the journal's last page that are left.
+_BLOCK, _PAGE, _SLACK = bytes(1 << 16), 4096, 20
 
 _ROLES = {"deepspeech_wer": "tick", "deepspeech_wer.job.worker": "worker"}
 
@@ -53,7 +62,7 @@ def _caller():
 
 
 def _reach(when, what):
-    """A point, ``<process> <before|after> <kind> <what>, <function>``, is reached: note it, and die where asked to."""
+    """A point, ``<process> <before|after> <what>, <function>``, is reached: note it, and do what is asked for there."""
     point = f"{_role} {when} {what}, {_caller()}"
     log = os.open(os.environ["FAULTS_LOG"], os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC)
     try:
@@ -62,8 +71,36 @@ def _reach(when, what):
         times = os.pread(log, os.fstat(log).st_size, 0).decode().splitlines().count(point)
     finally:
         os.close(log)
-    if os.environ.get("FAULTS_KILL") == f"{times} {point}":
-        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("FAULTS_AT") == f"{times} {point}":
+        what, _, argument = os.environ["FAULTS_DO"].partition(" ")
+        _ACTIONS[what](argument)
+
+
+def _kill(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _signal(number):
+    with open(os.environ["FAULTS_LOG"] + ".signalled", "w") as file:
+        file.write(str(time.monotonic()))
+    os.kill(os.getpid() if _role == "tick" else os.getppid(), int(number))
+
+
+def _fill(folder):
+    with open(os.path.join(folder, "filler"), "ab", buffering=0) as file:
+        try:
+            while file.write(_BLOCK):
+                pass
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+    journal = os.path.join(folder, "data", "journal.jsonl")
+    if os.path.exists(journal):
+        with open(journal, "ab") as file:  # empty lines, which say nothing
+            file.write(b"\n" * (-os.stat(journal).st_size % _PAGE - _SLACK))
+
+
+_ACTIONS = {"kill": _kill, "signal": _signal, "fill": _fill}
 
 
 def _between(function, describe):
@@ -171,7 +208,7 @@ def _shift_clock():
     real = time.time
 
     def shifted():
-        with open(os.environ["FAULTS_CLOCK"]) as file:  # noqa: PTH123 - pathlib is not needed for anything else
+        with open(os.environ["FAULTS_CLOCK"]) as file:
             return real() + float(file.read() or 0)
 
     class Shifted(datetime.datetime):
