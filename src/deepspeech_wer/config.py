@@ -207,7 +207,7 @@ class Settings:
         "", _text, "command that fills the job's virtual environment, run in the checkout when its dependencies changed"
     )
     setup_files: tuple[str, ...] = _setting(
-        (), _list, "files that say what the dependencies are", default_text="requirements*.txt, pyproject.toml, *.lock"
+        (), _list, "files that say what the dependencies are", default_text="what pip, uv, Poetry, Pipenv and conda read"
     )
     job_env: tuple[str, ...] = _setting((), _list, "variables that the job gets to see although they are secret")
     keep_clone: bool = _setting(False, _flag, "leave the last checkout in place (1 or 0)")

@@ -70,6 +70,8 @@ def keep(folder: Path) -> RunRecord:
             "move it out of the folder of runs, or delete it",
         ) from error
     state, why, hint, content = status.state, status.why, status.hint, None
+    if status.disk_full:
+        why = f"{why}; no room was left on the disk when it ended"
     if state == TRAINED:
         try:
             content = hyper.parse((folder / "hyper.json").read_bytes())
