@@ -20,7 +20,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +95,8 @@ def _one_of(*choices: str) -> Callable[[str], str]:
 
 def _date(value: str) -> str:
     """A date or a time of ISO 8601; without a zone it is UTC."""
+    from datetime import UTC, datetime
+
     when = datetime.fromisoformat(value)
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
 
@@ -207,7 +208,10 @@ class Settings:
         "", _text, "command that fills the job's virtual environment, run in the checkout when its dependencies changed"
     )
     setup_files: tuple[str, ...] = _setting(
-        (), _list, "files that say what the dependencies are", default_text="what pip, uv, Poetry, Pipenv and conda read"
+        (),
+        _list,
+        "files that say what the dependencies are",
+        default_text="what pip, uv, Poetry, Pipenv and conda read",
     )
     job_env: tuple[str, ...] = _setting((), _list, "variables that the job gets to see although they are secret")
     keep_clone: bool = _setting(False, _flag, "leave the last checkout in place (1 or 0)")

@@ -11,8 +11,8 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
+from time import gmtime, strftime
 
 from deepspeech_wer.errors import LockHeld, TrackerError
 
@@ -23,7 +23,7 @@ def held(path: Path, purpose: str) -> Iterator[None]:
     descriptor = _take(path)
     try:
         os.ftruncate(descriptor, 0)
-        now = datetime.now(UTC).isoformat(timespec="seconds")
+        now = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
         os.write(descriptor, f"pid {os.getpid()} on {os.uname().nodename} since {now}: {purpose}\n".encode())
         yield
     finally:

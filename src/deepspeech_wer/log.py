@@ -9,9 +9,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic
+from time import gmtime, monotonic, strftime
 from typing import TYPE_CHECKING, Any
 
 from deepspeech_wer.terminal import printable
@@ -63,7 +62,7 @@ class Log:
 
     def step(self, text: str) -> None:
         """Tell one step. What a terminal would obey, such as an escape in a commit's subject, is shown as its code."""
-        line = f"{datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ')} {printable(text)}"
+        line = f"{strftime('%Y-%m-%dT%H:%M:%SZ', gmtime())} {printable(text)}"
         if self.is_terminal and "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
         else:

@@ -10,7 +10,6 @@ import errno
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +58,8 @@ def current(settings: Settings) -> dict[str, str] | None:
 
 
 def _begin(settings: Settings, log: Log, path: Path, error: TrackerError) -> None:
+    from datetime import UTC, datetime
+
     from deepspeech_wer.notify import Notifier
 
     since = (current(settings) or {}).get("time") or datetime.now(UTC).isoformat(timespec="seconds")

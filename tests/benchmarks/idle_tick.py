@@ -42,7 +42,7 @@ def main() -> None:
         journal = installation.data / "journal.jsonl"
         lines = journal.read_text().splitlines(keepends=True)
         journal.write_text("".join(lines[:-1]) * _JOURNAL + lines[-1])
-        tick = [sys.executable, "-m", "deepspeech_wer", "run"]
+        tick = [str(Path(sys.executable).with_name("deepspeech-wer")), "run"]  # as cron calls it
         floor = [[sys.executable, "-c", "pass"], ["git", "ls-remote", bare, "HEAD"]]
         commands = {
             "floor": floor,
