@@ -23,125 +23,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from deepspeech_wer import kinds
 from deepspeech_wer.errors import SettingsError
 
 #: Folder name under each XDG base directory.
 NAME = "deepspeech_wer"
 
-#: What a person can be notified of.
-NOTIFICATIONS = ("failure", "recovery", "regression", "publish")
-
 Scalar = str | int | float | bool
-
-
-def _text(value: str) -> str:
-    return value
-
-
-def _path(value: str) -> Path:
-    return Path(value).expanduser().absolute()
-
-
-def _seconds(value: str) -> float:
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError("a number of seconds, 0 or more, is expected")
-    return number
-
-
-def _port(value: str) -> int:
-    number = int(value)
-    if not 0 < number < 65536:
-        raise ValueError("a port from 1 to 65535 is expected")
-    return number
-
-
-def _count(value: str) -> int:
-    number = int(value)
-    if number < 0:
-        raise ValueError("a whole number, 0 or more, is expected")
-    return number
-
-
-def _positive(value: str) -> int:
-    number = int(value)
-    if number < 1:
-        raise ValueError("a whole number, 1 or more, is expected")
-    return number
-
-
-def _amount(value: str) -> float:
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError("a number, 0 or more, is expected")
-    return number
-
-
-def _flag(value: str) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    if value.strip().lower() not in words:
-        raise ValueError("1 or 0 is expected")
-    return words[value.strip().lower()]
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(value: str) -> str:
-        if value not in choices:
-            raise ValueError(f"one of {', '.join(choices)} is expected")
-        return value
-
-    return parse
-
-
-def _date(value: str) -> str:
-    """A date or a time of ISO 8601; without a zone it is UTC."""
-    from datetime import UTC, datetime
-
-    when = datetime.fromisoformat(value)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
-
-
-def _niceness(value: str) -> int:
-    number = int(value)
-    if not 0 <= number <= 19:
-        raise ValueError("a niceness from 0 to 19 is expected")
-    return number
-
-
-def _web_address(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("an http or https address is expected")
-    return value
-
-
-def _api(value: str) -> str:
-    return _web_address(value).rstrip("/")
-
-
-def _list(value: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in value.split(",") if item.strip())
-
-
-def _notifications(value: str) -> tuple[str, ...]:
-    names = _list(value)
-    if unknown := [name for name in names if name not in NOTIFICATIONS]:
-        raise ValueError(f"{unknown[0]} is none of {', '.join(NOTIFICATIONS)}")
-    return names
-
-
-def _commit_url(value: str) -> str:
-    if "{sha}" not in value or not value.startswith(("http://", "https://")):
-        raise ValueError("an http or https address with {sha} in it is expected")
-    return value
-
-
-def _repository(value: str) -> str:
-    """A path becomes absolute, so that a cron job and a shell mean the same one."""
-    if value.startswith("-"):
-        raise ValueError("a git URL or a path is expected")
-    if "://" in value or (":" in value.split("/")[0] and not Path(value).exists()):
-        return value
-    return str(_path(value))
 
 
 def _setting(
@@ -157,96 +45,119 @@ def _setting(
 class Settings:
     """Every setting of the tracker; the variable of ``name`` is ``ds_name``."""
 
-    repository: str = _setting("", _repository, "git URL or path of the tracked repository", secret=True)
-    ref: str = _setting("", _text, "branch or ref to track", default_text="the remote's HEAD")
-    github_account: str = _setting("", _text, "with ds_github_project, instead of ds_repository: a GitHub account")
-    github_project: str = _setting("", _text, "with ds_github_account, instead of ds_repository: its project")
-    github_ref: str = _setting("", _text, "the same as ds_ref, under its old name")
-    automation_force_sha: tuple[str, ...] = _setting((), _list, "commits to train now, whatever has landed (a,b,...)")
+    repository: str = _setting("", kinds.repository, "git URL or path of the tracked repository", secret=True)
+    ref: str = _setting("", kinds.text, "branch or ref to track", default_text="the remote's HEAD")
+    github_account: str = _setting("", kinds.text, "with ds_github_project, instead of ds_repository: a GitHub account")
+    github_project: str = _setting("", kinds.text, "with ds_github_account, instead of ds_repository: its project")
+    github_ref: str = _setting("", kinds.text, "the same as ds_ref, under its old name")
+    automation_force_sha: tuple[str, ...] = _setting(
+        (), kinds.items, "commits to train now, whatever has landed (a,b,...)"
+    )
     landings: str = _setting(
         "landed",
-        _one_of("landed", "merges"),
+        kinds.one_of("landed", "merges"),
         "what counts: every step of the branch (landed), or merges alone (merges)",
     )
     landings_source: str = _setting(
-        "git", _one_of("git", "github"), "who is asked what has landed: the repository (git), or GitHub's API (github)"
+        "git",
+        kinds.one_of("git", "github"),
+        "who is asked what has landed: the repository (git), or GitHub's API (github)",
     )
-    landings_newest: bool = _setting(False, _flag, "train only the newest of the landings that a tick finds (1 or 0)")
-    landings_every: int = _setting(1, _positive, "train every n-th landing, counted from the branch's first commit")
-    landings_since: str = _setting("", _date, "train only what was committed since this date (ISO 8601)")
-    landings_paths: tuple[str, ...] = _setting((), _list, "train only what changed one of these paths (git pathspecs)")
-    github_token: str = _setting("", _text, "token for GitHub's API", secret=True)
-    github_token_command: str = _setting("", _text, "command that prints the token for GitHub's API", secret=True)
-    github_api: str = _setting("https://api.github.com", _api, "address of GitHub's API")
-    github_status: bool = _setting(False, _flag, "set a commit status on GitHub for every landing (1 or 0)")
-    seeds: int = _setting(1, _positive, "times that a landing is trained, each with a seed of its own")
-    retries: int = _setting(2, _count, "times that a failed landing is tried again before it is passed")
-    retry_wait: float = _setting(1800.0, _seconds, "seconds before the first retry; doubled for each one after it")
+    landings_newest: bool = _setting(
+        False, kinds.flag, "train only the newest of the landings that a tick finds (1 or 0)"
+    )
+    landings_every: int = _setting(
+        1, kinds.positive, "train every n-th landing, counted from the branch's first commit"
+    )
+    landings_since: str = _setting("", kinds.date, "train only what was committed since this date (ISO 8601)")
+    landings_paths: tuple[str, ...] = _setting(
+        (), kinds.items, "train only what changed one of these paths (git pathspecs)"
+    )
+    github_token: str = _setting("", kinds.text, "token for GitHub's API", secret=True)
+    github_token_command: str = _setting("", kinds.text, "command that prints the token for GitHub's API", secret=True)
+    github_api: str = _setting("https://api.github.com", kinds.api, "address of GitHub's API")
+    github_status: bool = _setting(False, kinds.flag, "set a commit status on GitHub for every landing (1 or 0)")
+    seeds: int = _setting(1, kinds.positive, "times that a landing is trained, each with a seed of its own")
+    retries: int = _setting(2, kinds.count, "times that a failed landing is tried again before it is passed")
+    retry_wait: float = _setting(1800.0, kinds.seconds, "seconds before the first retry; doubled for each one after it")
     dataroot: Path = _setting(
-        Path(), _path, "folder of the runs, the logs and the web root", default_text="$XDG_DATA_HOME/deepspeech_wer"
+        Path(),
+        kinds.path,
+        "folder of the runs, the logs and the web root",
+        default_text="$XDG_DATA_HOME/deepspeech_wer",
     )
     clone_path: Path = _setting(
-        Path(), _path, "folder of the checkouts", default_text="$XDG_CACHE_HOME/deepspeech_wer/clone"
+        Path(), kinds.path, "folder of the checkouts", default_text="$XDG_CACHE_HOME/deepspeech_wer/clone"
     )
     wer_automation: str = _setting(
-        "./bin/run-wer-automation.sh", _text, "script in the checkout that trains; used if the checkout has it"
+        "./bin/run-wer-automation.sh", kinds.text, "script in the checkout that trains; used if the checkout has it"
     )
     notebook: str = _setting(
-        "DeepSpeech.ipynb", _text, "notebook in the checkout that trains, where there is no script"
+        "DeepSpeech.ipynb", kinds.text, "notebook in the checkout that trains, where there is no script"
     )
-    kernel: str = _setting("", _text, "Jupyter kernel of the notebook", default_text="this Python environment")
-    run_timeout: float = _setting(7 * 24 * 3600.0, _seconds, "seconds that one run may take; 0: no limit")
-    cell_timeout: float = _setting(0.0, _seconds, "seconds that one notebook cell may take; 0: no limit")
-    log_limit: float = _setting(200.0, _amount, "megabytes that a run may print; 0: no limit")
-    disk_free: float = _setting(2.0, _amount, "gigabytes that must be free before a run starts")
-    require_gpu: bool = _setting(False, _flag, "start no run where no GPU is seen (1 or 0)")
-    cuda_visible_devices: str = _setting("", _text, "GPUs that the job sees, as CUDA_VISIBLE_DEVICES has it")
-    nice: int = _setting(0, _niceness, "niceness of the job, 0 to 19")
-    ionice: str = _setting("", _one_of("", "idle", "best-effort"), "I/O class of the job: idle or best-effort")
-    job_python: str = _setting("", _text, "Python interpreter of the job", default_text="this Python environment")
+    kernel: str = _setting("", kinds.text, "Jupyter kernel of the notebook", default_text="this Python environment")
+    run_timeout: float = _setting(7 * 24 * 3600.0, kinds.seconds, "seconds that one run may take; 0: no limit")
+    cell_timeout: float = _setting(0.0, kinds.seconds, "seconds that one notebook cell may take; 0: no limit")
+    log_limit: float = _setting(200.0, kinds.amount, "megabytes that a run may print; 0: no limit")
+    disk_free: float = _setting(2.0, kinds.amount, "gigabytes that must be free before a run starts")
+    require_gpu: bool = _setting(False, kinds.flag, "start no run where no GPU is seen (1 or 0)")
+    cuda_visible_devices: str = _setting("", kinds.text, "GPUs that the job sees, as CUDA_VISIBLE_DEVICES has it")
+    nice: int = _setting(0, kinds.niceness, "niceness of the job, 0 to 19")
+    ionice: str = _setting("", kinds.one_of("", "idle", "best-effort"), "I/O class of the job: idle or best-effort")
+    job_python: str = _setting("", kinds.text, "Python interpreter of the job", default_text="this Python environment")
     setup_command: str = _setting(
-        "", _text, "command that fills the job's virtual environment, run in the checkout when its dependencies changed"
+        "",
+        kinds.text,
+        "command that fills the job's virtual environment, run in the checkout when its dependencies changed",
     )
     setup_files: tuple[str, ...] = _setting(
         (),
-        _list,
+        kinds.items,
         "files that say what the dependencies are",
         default_text="what pip, uv, Poetry, Pipenv and conda read",
     )
-    job_env: tuple[str, ...] = _setting((), _list, "variables that the job gets to see although they are secret")
-    keep_clone: bool = _setting(False, _flag, "leave the last checkout in place (1 or 0)")
+    job_env: tuple[str, ...] = _setting((), kinds.items, "variables that the job gets to see although they are secret")
+    keep_clone: bool = _setting(False, kinds.flag, "leave the last checkout in place (1 or 0)")
     keep_runs: int = _setting(
-        500, _count, "newest runs of which everything is kept; of older ones only figures and transcripts; 0: all"
+        500, kinds.count, "newest runs of which everything is kept; of older ones only figures and transcripts; 0: all"
     )
-    keep_checkpoints: int = _setting(1, _count, "trained landings whose checkpoints are kept")
-    keep_logs: int = _setting(5, _positive, "files that the tracker's own log is spread over, 5 MB each")
-    gpu_usage_root: Path | None = _setting(None, _path, "folder of the two below", default_text="the run's own folder")
-    gpu_usage_csv: str = _setting("", _text, "CSV file for the GPU's power, temperature, load, memory and clocks")
-    gpu_usage_charts: str = _setting("", _text, "folder for charts of them (PNG)")
+    keep_checkpoints: int = _setting(1, kinds.count, "trained landings whose checkpoints are kept")
+    keep_logs: int = _setting(5, kinds.positive, "files that the tracker's own log is spread over, 5 MB each")
+    gpu_usage_root: Path | None = _setting(
+        None, kinds.path, "folder of the two below", default_text="the run's own folder"
+    )
+    gpu_usage_csv: str = _setting("", kinds.text, "CSV file for the GPU's power, temperature, load, memory and clocks")
+    gpu_usage_charts: str = _setting("", kinds.text, "folder for charts of them (PNG)")
     notify_command: str = _setting(
-        "", _text, "command that is run for a notification, with JSON on its input", secret=True
+        "", kinds.text, "command that is run for a notification, with JSON on its input", secret=True
     )
-    notify_webhook: str = _setting("", _web_address, "address to which a notification is posted as JSON", secret=True)
-    notify_mail: tuple[str, ...] = _setting((), _list, "addresses to which a notification is mailed by sendmail")
-    notify_on: tuple[str, ...] = _setting(NOTIFICATIONS, _notifications, "what is notified", default_text="all of them")
-    regression: float = _setting(1.0, _amount, "percentage points by which a WER must rise to be called a regression")
-    site_title: str = _setting("", _text, "title of the page", default_text="the repository's name")
-    site_url: str = _setting("", _web_address, "address at which the published page is read, for links to it")
+    notify_webhook: str = _setting(
+        "", kinds.web_address, "address to which a notification is posted as JSON", secret=True
+    )
+    notify_mail: tuple[str, ...] = _setting((), kinds.items, "addresses to which a notification is mailed by sendmail")
+    notify_on: tuple[str, ...] = _setting(
+        kinds.NOTIFICATIONS, kinds.notifications, "what is notified", default_text="all of them"
+    )
+    regression: float = _setting(
+        1.0, kinds.amount, "percentage points by which a WER must rise to be called a regression"
+    )
+    site_title: str = _setting("", kinds.text, "title of the page", default_text="the repository's name")
+    site_url: str = _setting("", kinds.web_address, "address at which the published page is read, for links to it")
     commit_url: str = _setting(
-        "", _commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
+        "", kinds.commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
     )
-    website_server_fqdn: str = _setting("", _text, "SFTP server that the site is published to")
-    website_server_port: int = _setting(22, _port, "the SSH port of that server")
-    website_server_root: str = _setting("", _text, "the site's folder on the server")
-    website_username: str = _setting("", _text, "login on the server", secret=True)
-    website_privkey: Path | None = _setting(None, _path, "private key file", default_text="ssh-agent", secret=True)
+    website_server_fqdn: str = _setting("", kinds.text, "SFTP server that the site is published to")
+    website_server_port: int = _setting(22, kinds.port, "the SSH port of that server")
+    website_server_root: str = _setting("", kinds.text, "the site's folder on the server")
+    website_username: str = _setting("", kinds.text, "login on the server", secret=True)
+    website_privkey: Path | None = _setting(None, kinds.path, "private key file", default_text="ssh-agent", secret=True)
     website_privkey_passphrase_command: str = _setting(
-        "", _text, "command that prints the passphrase of an encrypted key", secret=True
+        "", kinds.text, "command that prints the passphrase of an encrypted key", secret=True
     )
     website_known_hosts: Path | None = _setting(
-        None, _path, "known_hosts file", default_text="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts"
+        None, kinds.path, "known_hosts file", default_text="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts"
     )
-    website_timeout: float = _setting(30.0, _seconds, "seconds without progress after which publishing gives up")
+    website_timeout: float = _setting(30.0, kinds.seconds, "seconds without progress after which publishing gives up")
 
     #: Not settings of their own: the tables of the file, and what the command line adds to them.
     job: Mapping[str, str] = field(default_factory=dict)
