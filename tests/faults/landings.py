@@ -1,4 +1,4 @@
-"""Trackers that meet a fault, and what they are to have come to; three landings that are published to a real server."""
+"""Trackers that meet a fault, and what they are to have come to; landings that are published to a real server."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Tracker:
 
 
 @dataclass
-class ThreeLandings:
+class Landings:
     """The repository and the server; any number of trackers may track and publish them at once."""
 
     folder: Path
@@ -175,13 +175,13 @@ class ThreeLandings:
 
 
 @contextlib.contextmanager
-def three_landings(folder: Path) -> Iterator[ThreeLandings]:
-    """A repository with three landings, and a server."""
+def landings_and_server(folder: Path, number: int = 3) -> Iterator[Landings]:
+    """A repository with ``number`` landings, and a server."""
     repository = Repository.begun(folder / "repository")
     begin = repository.git("rev-parse", "HEAD")
     landings = [
         repository.land(f"Number {n}", {"bin/run-wer-automation.sh": TRAINING.format(wer=0.5 - n / 10)})
-        for n in range(3)
+        for n in range(number)
     ]
     # Five megabytes less to send for each landing; what the file holds, nothing here looks at.
     standin = folder / "standin" / "plotly"
@@ -199,7 +199,7 @@ def three_landings(folder: Path) -> Iterator[ThreeLandings]:
     recording = type("Recorder", (Recording,), {"written_in_place": in_place})
     with asyncssh_server(at, at / "home", (host_key,), at / "user_key", sftp=recording) as server:
         server.know(host_key)
-        yield ThreeLandings(folder, repository, begin, landings, server, in_place)
+        yield Landings(folder, repository, begin, landings, server, in_place)
 
 
 def torn(site: Path) -> str:

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from faults.landings import ThreeLandings, Tracker, Watcher, three_landings, torn
+from faults.landings import Landings, Tracker, Watcher, landings_and_server, torn
 
 #: The points are dealt out to so many classes, which a run with several processes does side by side.
 PARTS = 4
@@ -29,13 +29,13 @@ FEWEST_POINTS = 40
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeLandings]:
-    with three_landings(tmp_path_factory.mktemp("killed")) as made:
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Landings]:
+    with landings_and_server(tmp_path_factory.mktemp("killed")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def counted(three: ThreeLandings) -> Tracker:
+def counted(three: Landings) -> Tracker:
     """A tracker whose one tick was not disturbed."""
     tracker = three.tracker("counted")
     done = tracker.tick()
@@ -65,12 +65,12 @@ def test_the_points_are_found_by_running(counted: Tracker) -> None:
     assert not [point for point in counted.points if "unwrapped rename" in point], "a rename is not in the list"
 
 
-def test_nothing_is_written_under_its_final_name(three: ThreeLandings, counted: Tracker) -> None:
+def test_nothing_is_written_under_its_final_name(three: Landings, counted: Tracker) -> None:
     assert not [point for point in counted.points if "write in place" in point]
     assert three.written_in_place == []
 
 
-def mended(three: ThreeLandings, number: int, kill: str, watcher: Watcher) -> None:
+def mended(three: Landings, number: int, kill: str, watcher: Watcher) -> None:
     """Kill a new tracker at one point, and have it mended by its next ticks."""
     tracker = three.tracker(f"kill-{number}")
     with watcher.on(*tracker.sites()):
@@ -103,7 +103,7 @@ class Killed:
 
     part: int
 
-    def test_killed_and_mended(self, three: ThreeLandings, counted: Tracker) -> None:
+    def test_killed_and_mended(self, three: Landings, counted: Tracker) -> None:
         chosen = list(enumerate(kills(counted.points)))[self.part :: PARTS]
         failed = []
 

@@ -4,7 +4,8 @@ Python imports a module of this name by itself as it starts. It acts in the tick
 the test asks for it by these variables:
 
 ``FAULTS_LOG``    file that gets a line for every point that is reached, by whichever process: its name, see `_reach`.
-``FAULTS_AT``     ``<n> <point>``: where something is done, when that point is reached for the n-th time.
+``FAULTS_AT``     ``<n> <point>``: where something is done, when that point is reached for the n-th time. The function,
+                  with which the name of a point ends, may be left out.
 ``FAULTS_DO``     what is done: ``kill`` (SIGKILL to the process that is there), ``signal <number>`` (to the tick), or
                   ``fill <folder>`` (its disk, and the journal's last page but for a few bytes).
 ``FAULTS_CLOCK``  file with the seconds by which the clock is off. ``time.time`` and ``datetime.now`` show it; the times
@@ -68,12 +69,17 @@ def _reach(when, what):
     try:
         fcntl.flock(log, fcntl.LOCK_EX)
         os.write(log, f"{point}\n".encode())
-        times = os.pread(log, os.fstat(log).st_size, 0).decode().splitlines().count(point)
+        reached = os.pread(log, os.fstat(log).st_size, 0).decode().splitlines()
     finally:
         os.close(log)
-    if os.environ.get("FAULTS_AT") == f"{times} {point}":
+    times, _, wanted = os.environ.get("FAULTS_AT", "").partition(" ")
+    if wanted and _is(point, wanted) and sum(_is(each, wanted) for each in reached) == int(times):
         what, _, argument = os.environ["FAULTS_DO"].partition(" ")
         _ACTIONS[what](argument)
+
+
+def _is(point, wanted):
+    return point == wanted or point.startswith(f"{wanted}, ")
 
 
 def _kill(_):
