@@ -86,7 +86,7 @@ def _is_full(folder: Path) -> bool:
 def _wipe_others(folder: Path) -> None:
     """Remove what is named after a commit beside ``folder``: the checkouts that were kept before."""
     for other in folder.parent.iterdir():
-        if other != folder and re.fullmatch(r"[0-9a-f]{40}", other.name):
+        if re.fullmatch(r"[0-9a-f]{40}", other.name):
             wipe(other)
 
 

@@ -179,10 +179,10 @@ class Mirror:
                 return Found(self._log("-1", head.sha), remark, is_rewritten=bool(last), is_first=True)
             remark = f"{what}: going on from {start[:7]}, the newest in the journal"
             return Found(self._log(f"{start}..{head.sha}"), remark, is_rewritten=bool(last))
+        self._check(start)  # git takes a commit that it cannot read for a root, and so finds no common history
         if self._is_ancestor(start, head.sha):
             return Found(self._log(f"{start}..{head.sha}"))
         self._git("update-ref", _LAST, start)
-        self._check()  # git takes a commit that it cannot read for the first one, and so finds no common history
         base = self._git.unless(1, "merge-base", start, head.sha)
         if base is None:
             remark = f"the branch has no history in common with last_sha1 {start[:7]}: going on from the head alone"
@@ -244,13 +244,13 @@ class Mirror:
         """The commit ``name`` of the mirror; where it has none, it is seen first whether the mirror has lost it."""
         sha = self._surely(lambda: self._commit(name))
         if sha is None:
-            self._surely(self._check)
+            self._surely(lambda: self._check())
             sha = self._surely(lambda: self._commit(name))
         return sha
 
-    def _check(self) -> None:
-        """Raises GitFailed where the mirror does not have all commits that it should have."""
-        self._git.run("rev-list", "--quiet", "--all", _HEAD)
+    def _check(self, *more: str) -> None:
+        """Raises GitFailed where the mirror does not have all commits that it should have, with those of ``more``."""
+        self._git.run("rev-list", "--quiet", "--all", _HEAD, *more)
 
     def _is_whole(self, sha: str = "") -> bool:
         """Whether git can read all that should be in the mirror, or all files of the commit ``sha``, to the end."""
