@@ -81,6 +81,9 @@ def train(
     except LandingFailed as error:
         archive.keep_failure(spec, error)
     except BaseException as error:  # the machine's fault, an interrupt, a bug of ours: never the landing's
+        if spec.result.is_dir():  # it was done all the same, before it could be told to stop
+            _note_result(settings, journal, spec.result, log)
+            raise
         if not (isinstance(error, EnvironmentFailure) and _filled_the_disk(settings, spec.partial)):
             is_told = isinstance(error, KeyboardInterrupt | SystemExit)
             why = "the tick was told to stop" if is_told else str(error)
