@@ -107,6 +107,12 @@ def test_at_moments_spread_over_a_tick(landed: Landings, number: int) -> None:
     assert not failed, "\n\n".join(failed)
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_when_the_result_has_just_become_whole(landed: Landings, number: int) -> None:
+    at = "1 worker after rename to HOME/data/deepspeech_wer/runs/RUN"
+    ended_and_gone_on(landed, number, at, f"whole-{number}")
+
+
 @pytest.fixture
 def notebook(tmp_path: Path, repository: Repository) -> tuple[Tracker, str, Path]:
     """A tracker, a landing with a notebook, and the file that says that it is in its cell."""
