@@ -415,6 +415,15 @@ def test_a_branch_that_was_set_back_and_goes_on_trains_only_what_is_new(
     assert installation.trained() == [first, second, third]
 
 
+def test_a_tick_that_a_git_hook_starts(repository: Repository, installation: Installation, tmp_path: Path) -> None:
+    head = repository.train("Good", 0.5)
+    other = Repository.begun(tmp_path / "other")
+    installation.variables |= {"GIT_DIR": str(other.path / ".git"), "GIT_WORK_TREE": str(other.path)}
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert installation.trained() == [head]
+
+
 def test_no_repository_and_one_that_cannot_be_reached(installation: Installation) -> None:
     installation.variables["ds_repository"] = "/nowhere"
     done = installation.run("run")

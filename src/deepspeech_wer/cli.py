@@ -13,10 +13,14 @@ from deepspeech_wer import __version__, config
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import EXIT_DONE, EXIT_RUN_FAILED, TrackerError
 from deepspeech_wer.log import Log
+from deepspeech_wer.terminal import printable
 
 if TYPE_CHECKING:
     import argparse
     from types import FrameType
+
+#: What git sets for its hooks: a tick that one of them starts would take the hook's repository for the tracked one.
+_GITS_OWN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
 
 EPILOG = """\
 exit codes:
@@ -36,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
+    for name in _GITS_OWN:
+        os.environ.pop(name, None)
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if list(arguments) == ["run"]:  # cron's, 96 times a day: to parse this would take a sixth of an idle tick
@@ -45,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except TrackerError as error:
-        print(f"deepspeech-wer: {error.message}", file=sys.stderr)
+        print(f"deepspeech-wer: {printable(error.message)}", file=sys.stderr)
         if error.hint:
-            print(f"  {error.hint}", file=sys.stderr)
+            print(f"  {printable(error.hint)}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("deepspeech-wer: ended by Ctrl-C; the next run goes on from here", file=sys.stderr)

@@ -97,11 +97,13 @@ def due(settings: Settings, journal: Journal, mirror: git.Mirror, only: set[str]
     from deepspeech_wer.journal import State
 
     todo: list[Landing] = []
-    line = queue.of(journal.entries(), settings)
+    entries = journal.entries()
+    line = queue.of(entries, settings)
     for sha in line.now:
         try:
             if not only or sha in only:
-                todo.append(mirror.landing(sha))
+                here = mirror.landing(sha)
+                todo.append(entries[sha].landing or here)  # the journal may know of commits that landed with it
         except SettingsError as error:
             journal.note(sha, State.SKIPPED, why="it is no commit of the repository any more")
             log.step(f"{sha[:7]} is skipped: {error.message}")

@@ -99,7 +99,7 @@ def _head(settings: Settings) -> str | None:
     if not settings.has_repository:
         return None
     folder = Mirror(settings.cache, settings.require_repository(), settings.commit_url).folder
-    command = ["git", "-C", str(folder), "for-each-ref", "--format=%(objectname)", "--count=1", "refs/deepspeech-wer/"]
+    command = ["git", "-C", str(folder), "for-each-ref", "--format=%(objectname)", "refs/deepspeech-wer/head"]
     try:
         done = subprocess.run(command, env=os.environ | environment(), capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):  # without git there is no tick either: doctor tells
