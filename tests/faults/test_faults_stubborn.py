@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -64,8 +66,12 @@ class Stubborn:
 
 
 @pytest.fixture
-def stubborn(tmp_path: Path, repository: Repository) -> Stubborn:
-    return Stubborn(tmp_path, repository)
+def stubborn(tmp_path: Path, repository: Repository) -> Iterator[Stubborn]:
+    made = Stubborn(tmp_path, repository)
+    yield made
+    for pid in with_argument(made.seconds):  # only where a test has failed
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_over_its_limit_it_is_ended_with_all_that_it_started(stubborn: Stubborn) -> None:
