@@ -75,11 +75,11 @@ def stubborn(tmp_path: Path, repository: Repository) -> Iterator[Stubborn]:
 
 
 def test_over_its_limit_it_is_ended_with_all_that_it_started(stubborn: Stubborn) -> None:
-    stubborn.tracker.installation.variables["ds_run_timeout"] = "2"
+    stubborn.tracker.installation.variables["ds_run_timeout"] = "4"
     tick = stubborn.start()
     _, told = tick.communicate(timeout=60)
     assert tick.returncode == 70
-    assert "was not done when the whole run had taken 2 s, its limit" in told
+    assert "was not done when the whole run had taken 4 s, its limit" in told
     assert with_argument(stubborn.seconds) == []
     assert stubborn.tracker.states(stubborn.head)[2] == "failed"
     stubborn.assert_gone_and_mended()
