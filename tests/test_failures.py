@@ -229,6 +229,49 @@ def test_what_waits_on_a_branch_that_was_rewritten_is_dropped(
     assert "nothing new" in installation.run("run").stderr
 
 
+@pytest.mark.parametrize("is_last_sha1_lost", [False, True])
+def test_a_branch_that_is_set_back_to_where_it_was_has_its_landings_again(
+    repository: Repository, installation: Installation, shaky: Path, is_last_sha1_lost: bool
+) -> None:
+    base = repository.git("rev-parse", "HEAD~1")
+    shaky.unlink()
+    assert installation.run("run").returncode == 0
+    shaky.touch()
+    waiting = repository.commit("Shaky as before")
+    assert installation.run("run").returncode == 70
+    repository.git("reset", "--quiet", "--hard", base)
+    repository.train("Pushed by mistake", 0.3)
+    assert installation.run("run").returncode == 0
+    assert states(installation, waiting)[-1] == "skipped"
+    repository.git("reset", "--quiet", "--hard", waiting)
+    if is_last_sha1_lost:
+        (installation.cache / "last_sha1").write_text("ab" * 20 + "\n")
+    shaky.unlink()
+    done = installation.run("run")
+    assert done.returncode == 0, done.stderr
+    assert states(installation, waiting)[-5:] == ["running", "trained", "published", "advanced", "settled"]
+    assert waiting in installation.trained()
+    assert installation.last_sha1() == waiting
+
+
+def test_a_failed_landing_that_is_skipped_before_the_page_knows_of_it_stays_skipped(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    head = repository.git("rev-parse", "HEAD")
+    nowhere = {"server_fqdn": "127.0.0.1", "server_port": "1", "server_root": "www", "username": "nobody"}
+    website = {f"ds_website_{name}": value for name, value in nowhere.items()}
+    installation.variables |= website
+    assert installation.run("run").returncode == 76
+    assert installation.run("skip", head, "--why", "it is shaky").returncode == 0
+    for name in website:
+        del installation.variables[name]
+    assert installation.run("run").returncode == 0
+    assert states(installation, head)[-4:] == ["skipped", "shown", "advanced", "settled"]
+    assert head[:7] in (installation.data / "www" / "index.html").read_text(), "what it came to before is shown"
+    assert "nothing new" in installation.run("run").stderr
+    assert installation.run("retry", head).returncode == 0
+
+
 def test_a_training_that_is_cut_off_again_and_again_counts_as_failed(
     repository: Repository, installation: Installation
 ) -> None:

@@ -13,10 +13,14 @@ from deepspeech_wer.landings import remote
 
 if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
-    from deepspeech_wer.journal import Journal
+    from deepspeech_wer.journal import Entry, Journal
     from deepspeech_wer.landings import Landing, git
     from deepspeech_wer.landings.github import GitHub
     from deepspeech_wer.log import Log
+
+#: Why a landing is skipped that is no longer on the branch. Somebody may set the branch back to where it was.
+_REWRITTEN = "the branch was rewritten, and it is no longer on it"
+_GONE = "it is no commit of the repository any more"
 
 
 def find_head(settings: Settings) -> remote.Head:
@@ -31,7 +35,11 @@ def find(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.
     from deepspeech_wer.journal import State
     from deepspeech_wer.landings.selection import select
 
-    done = {sha for sha, entry in journal.entries().items() if entry.state in (State.PUBLISHED, State.SKIPPED)}
+    done = {
+        sha
+        for sha, entry in journal.entries().items()
+        if entry.state in (State.PUBLISHED, State.SKIPPED) and not _was_off_the_branch(entry)
+    }
     last = journal.last_sha1() or _before_the_first(journal)
     if settings.landings_source == "github":
         found = _github(settings).landings(head, last, done, first=mirror.position)
@@ -68,17 +76,25 @@ def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.
     from deepspeech_wer.journal import State
 
     known = journal.entries()
-    journal.note_found({each: found.skipped.get(each.sha, "") for each in found.landings if each.sha not in known})
+    new = [each for each in found.landings if each.sha not in known or _was_off_the_branch(known[each.sha])]
+    journal.note_found({each: found.skipped.get(each.sha, "") for each in new})
     entries = journal.entries()
     waiting = [sha for sha in journal.pending(settings.seeds) if entries[sha].wanted is None]
     if found.is_rewritten:
         for sha in waiting:
             if not mirror.is_on_branch(sha, head.sha):
-                journal.note(sha, State.SKIPPED, why="the branch was rewritten, and it is no longer on it")
+                journal.note(sha, State.SKIPPED, why=_REWRITTEN)
     if settings.landings_newest:
         on_the_way = {landing.sha for landing in found.landings}
         for sha in [sha for sha in waiting if sha in on_the_way][:-1]:
             journal.note(sha, State.SKIPPED, why="a newer one has landed (ds_landings_newest)")
+
+
+def _was_off_the_branch(entry: Entry) -> bool:
+    """Whether a landing was skipped for no other reason than that it was no longer on the branch."""
+    from deepspeech_wer.journal import State
+
+    return entry.state is State.SKIPPED and entry.why in (_REWRITTEN, _GONE)
 
 
 def ask(settings: Settings, journal: Journal, mirror: git.Mirror) -> set[str]:
@@ -105,7 +121,7 @@ def due(settings: Settings, journal: Journal, mirror: git.Mirror, only: set[str]
                 here = mirror.landing(sha)
                 todo.append(entries[sha].landing or here)  # the journal may know of commits that landed with it
         except SettingsError as error:
-            journal.note(sha, State.SKIPPED, why="it is no commit of the repository any more")
+            journal.note(sha, State.SKIPPED, why=_GONE)
             log.step(f"{sha[:7]} is skipped: {error.message}")
     for sha, when in line.later.items():
         log.step(f"{sha[:7]} has failed and is tried again after {when:%Y-%m-%d %H:%M} UTC")

@@ -14,8 +14,8 @@ A landing goes one way::
           -> skipped                                     a limit, a mark in its message, or a person says so
 
 ``asked`` means that a person wants it trained, whatever became of it before; ``shown``, that the page knows of its
-runs so far while more are to come. What was ``trained`` and is not ``published`` is published by the next tick, and not
-trained again.
+runs so far, while more are to come or it is skipped. What was ``trained`` and is not ``published`` is published by the
+next tick, and not trained again.
 
 Two more lines speak of the branch: ``advanced`` moves ``last_sha1`` to its commit; ``settled`` says that the branch was
 at its commit and that nothing was left to do. Where that is the last line and the branch has not moved, a tick has
@@ -105,7 +105,7 @@ class Entry:
         """What ``line`` makes of this. Raises ValueError, TypeError or KeyError for what is no line of a journal."""
         state, run, seed = State(line["state"]), str(line.get("run", "")), int(line.get("seed", self.seed))
         landing = Landing.from_json(line["landing"]) if "landing" in line else self.landing
-        why = str(line.get("why", "" if state is State.RUNNING else self.why))
+        why = str(line.get("why", "" if state in (State.FOUND, State.RUNNING) else self.why))
         new = replace(
             self, state=state, time=str(line["time"]), landing=landing, run=run or self.run, why=why, seed=seed
         )
@@ -207,7 +207,8 @@ class Journal:
         """Note that the page shows everything that there is so far."""
         for sha in self.unpublished(seeds):
             entry = self._entries[sha]
-            self.note(sha, State.SHOWN if entry.missing(seeds) else State.PUBLISHED)
+            is_open = entry.missing(seeds) or entry.state is State.SKIPPED
+            self.note(sha, State.SHOWN if is_open else State.PUBLISHED)
 
     def last_sha1(self) -> str | None:
         """The last landing that is settled: what the pointer says, else what was last noted; None on a first run."""
