@@ -158,7 +158,7 @@ def _close(spec: JobSpec, returncode: int, started: str) -> None:
     if returncode == worker.EXIT_DISK and spec.partial.is_dir():
         raise EnvironmentFailure(
             f"the result of the run {spec.run_id} could not be written to {spec.partial}",
-            f"make room on that disk; what was written is still there (its log: {spec.partial / 'log.txt'})",
+            "make room on that disk; the landing is tried again with the next run",
         )
     if status is None or status.state not in (TRAINED, FAILED):
         cell, cells = (status.cell, status.cells) if status else (0, 0)

@@ -7,12 +7,13 @@ down after others are removed, so that a kill at any moment leaves no file of ou
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-from deepspeech_wer.errors import SettingsError, TrackerError
+from deepspeech_wer.errors import EnvironmentFailure, SettingsError, TrackerError
 from deepspeech_wer.files import write_atomically
 
 LIST = ".deepspeech-wer-site.json"
@@ -94,7 +95,8 @@ def _told(what: str, root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise TrackerError(
+        kind = EnvironmentFailure if error.errno in (errno.ENOSPC, errno.EDQUOT) else TrackerError
+        raise kind(
             f"building the site in {root} stopped at {what}: {error.strerror or error}",
             "make room or give permission there, then run: deepspeech-wer site build",
         ) from error
