@@ -67,6 +67,17 @@ def test_further_seeds_follow_those_that_there_are(journal: Journal) -> None:
     assert sorted(journal.entries()[SHA].trained) == [0, 1, 2, 3]
 
 
+def test_further_seeds_come_on_top_of_those_that_still_wait(journal: Journal) -> None:
+    wishes.rerun(SETTINGS, journal, SHA, 1)
+    assert journal.entries()[SHA].missing(1) == [0, 1], "one by the settings, one more for the wish"
+    journal.note(SHA, State.RUNNING, "run-1", seed=0)
+    journal.note(SHA, State.FAILED, "run-1", "no", seed=0)
+    wishes.retry(SETTINGS, journal, SHA)
+    assert journal.entries()[SHA].missing(1) == [0, 1], "a wish does not take back the one before it"
+    trained(journal)
+    assert journal.entries()[SHA].missing(1) == [1]
+
+
 def test_what_runs_just_now_is_left_alone(journal: Journal) -> None:
     journal.note(SHA, State.RUNNING, "run-1", seed=0)
     for wish in (

@@ -19,7 +19,7 @@ def retry(settings: Settings, journal: Journal, name: str) -> str:
     if entry.trained:
         raise SettingsError(f"{sha[:7]} is trained", f"`deepspeech-wer rerun {sha[:7]}` trains it once more")
     _refuse_running(sha, entry)
-    journal.note(sha, State.ASKED, why="a person asked for a retry", landing=landing)
+    journal.note(sha, State.ASKED, why="a person asked for a retry", seeds=entry.wanted, landing=landing)
     return f"{sha[:7]} is tried again by the next tick; `deepspeech-wer run` is one"
 
 
@@ -27,7 +27,7 @@ def rerun(settings: Settings, journal: Journal, name: str, seeds: int) -> str:
     """Have a landing be trained ``seeds`` more times, with new seeds; gives a sentence. Raises SettingsError."""
     sha, entry, landing = _look_up(settings, journal, name)
     _refuse_running(sha, entry)
-    waiting = tuple(entry.wanted or ()) if entry else ()
+    waiting = tuple(entry.missing(settings.seeds)) if entry else ()
     first = max([-1, *(entry.trained if entry else ()), *waiting]) + 1
     journal.note(sha, State.ASKED, seeds=(*waiting, *range(first, first + seeds)), landing=landing)
     times = "once" if seeds == 1 else f"{seeds} times"
