@@ -254,6 +254,28 @@ def test_a_branch_that_is_set_back_to_where_it_was_has_its_landings_again(
     assert installation.last_sha1() == waiting
 
 
+def test_a_branch_that_was_another_one_for_a_while_has_its_landings_again(
+    repository: Repository, installation: Installation, shaky: Path
+) -> None:
+    waiting = repository.git("rev-parse", "HEAD")
+    assert installation.run("run").returncode == 70
+    installation.variables["ds_retry_wait"] = "10000"
+    trained = repository.train("Good", 0.5)
+    assert installation.run("run").returncode == 0
+    new = repository.land("Lands just before the mishap", {SCRIPT_NAME: SCRIPT.format(wer=0.4)})
+    repository.git("checkout", "--quiet", "--orphan", "other")
+    other = repository.commit("Another history")
+    repository.git("branch", "--move", "--force", "other", "main")
+    assert installation.run("run").returncode == 0
+    assert states(installation, waiting)[-1] == "skipped"
+    repository.git("reset", "--quiet", "--hard", new)
+    installation.variables["ds_retry_wait"] = "0"
+    shaky.unlink()
+    assert installation.run("run").returncode == 0
+    assert sorted(installation.trained()) == sorted([waiting, trained, other, new])
+    assert installation.last_sha1() == new
+
+
 def test_a_failed_landing_that_is_skipped_before_the_page_knows_of_it_stays_skipped(
     repository: Repository, installation: Installation, shaky: Path
 ) -> None:

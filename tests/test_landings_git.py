@@ -82,6 +82,12 @@ def test_an_unrelated_history_goes_on_from_the_head(repository: Repository, tmp_
     result = found(repository, tmp_path, old)
     assert [landing.sha for landing in result.landings] == [head]
     assert "no history in common" in result.remark
+    mirror = mirror_of(repository, tmp_path)
+    newest = repository.land("On top")
+    on = find_head(mirror.url, "HEAD")
+    mirror.fetch(on)
+    result = mirror.landings(on, old, {old, head})
+    assert [landing.sha for landing in result.landings] == [newest], "the journal knows the one before it"
 
 
 def test_without_last_sha1_the_newest_in_the_journal_counts(repository: Repository, tmp_path: Path) -> None:

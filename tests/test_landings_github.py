@@ -304,10 +304,14 @@ def test_a_rewritten_branch_with_two_merge_bases_is_seen_as_git_sees_it(site: Si
     assert site.find(made[5]) == with_git(site, made[5])
 
 
-def test_without_a_common_ancestor_only_the_head_is_taken(site: Site) -> None:
-    made = grow(site.repository, [[], [1], [], [3]])
+def test_without_a_common_ancestor_the_journal_helps_else_only_the_head_is_taken(site: Site) -> None:
+    made = grow(site.repository, [[], [1], [], [3], [4]])
+    found = site.find(made[1], (made[1], made[3]))
+    assert shas(found) == [made[4]]
+    assert found.remark.endswith(f"going on from {made[3][:7]}, the newest in the journal")
+    assert found == with_git(site, made[1], (made[1], made[3]))
     found = site.find(made[1])
-    assert shas(found) == [made[3]]
+    assert shas(found) == [made[4]]
     assert "no history in common" in found.remark
     assert found == with_git(site, made[1])
 

@@ -81,6 +81,9 @@ def note(settings: Settings, journal: Journal, mirror: git.Mirror, head: remote.
     entries = journal.entries()
     waiting = [sha for sha in journal.pending(settings.seeds) if entries[sha].wanted is None]
     if found.is_rewritten:
+        for sha in [sha for sha, entry in entries.items() if _was_off_the_branch(entry)]:
+            if mirror.is_on_branch(sha, head.sha):
+                journal.note(sha, State.FOUND)
         for sha in waiting:
             if not mirror.is_on_branch(sha, head.sha):
                 journal.note(sha, State.SKIPPED, why=_REWRITTEN)

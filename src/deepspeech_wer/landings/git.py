@@ -109,9 +109,9 @@ class Mirror:
         """What landed after ``last``, up to ``head``, oldest first; on a first run only the head.
 
         Where ``last`` is no ancestor of the head, history was rewritten: what came after the point at which the two
-        part is given. Where there is no ``last``, or it is no commit of this repository, what came after the newest of
-        the ``known`` landings is given; only the head, if there is none. All this is told in ``remark``, and so is what
-        had to be done to the mirror.
+        part is given. Where there is no ``last``, or it is no commit of this repository, or of another history, what
+        came after the newest of the ``known`` landings is given; only the head, if there is none. All this is told in
+        ``remark``, and so is what had to be done to the mirror.
         """
         found = self._surely(lambda: self._landings(head, last, known))
         if found.landings:
@@ -173,22 +173,26 @@ class Mirror:
             start = self._find(last)
         if start is None:
             what = f"{last[:7]}, which last_sha1 holds, is no commit of {public(self.url)}" if last else "no last_sha1"
-            start = self._newest(head, known)
-            if start is None:
-                remark = f"{what}: only the head" if last or known else ""
-                return Found(self._log("-1", head.sha), remark, is_rewritten=bool(last), is_first=True)
-            remark = f"{what}: going on from {start[:7]}, the newest in the journal"
-            return Found(self._log(f"{start}..{head.sha}"), remark, is_rewritten=bool(last))
+            found = self._after_the_newest(head, known, what)
+            return replace(found, remark=found.remark if last or known else "", is_rewritten=bool(last))
         self._check(start)  # git takes a commit that it cannot read for a root, and so finds no common history
         if self._is_ancestor(start, head.sha):
             return Found(self._log(f"{start}..{head.sha}"))
         self._git("update-ref", _LAST, start)
         base = self._git.unless(1, "merge-base", start, head.sha)
         if base is None:
-            remark = f"the branch has no history in common with last_sha1 {start[:7]}: going on from the head alone"
-            return Found(self._log("-1", head.sha), remark, is_rewritten=True, is_first=True)
+            what = f"the branch has no history in common with last_sha1 {start[:7]}"
+            return replace(self._after_the_newest(head, known, what), is_rewritten=True)
         remark = f"the branch was rewritten since last_sha1 {start[:7]}: going on from {base[:7]}, where they part"
         return Found(self._log(f"{start}..{head.sha}"), remark, is_rewritten=True)
+
+    def _after_the_newest(self, head: Head, known: Collection[str], what: str) -> Found:
+        """What came after the newest of ``known`` on the branch, else only the head; ``what`` tells why it is that."""
+        start = self._newest(head, known)
+        if start is None:
+            return Found(self._log("-1", head.sha), f"{what}: only the head", is_first=True)
+        remark = f"{what}: going on from {start[:7]}, the newest in the journal"
+        return Found(self._log(f"{start}..{head.sha}"), remark)
 
     def _newest(self, head: Head, known: Collection[str]) -> str | None:
         """The newest of ``known`` on the first-parent line, which is read only down to it."""

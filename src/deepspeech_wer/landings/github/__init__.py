@@ -139,11 +139,11 @@ class GitHub:
             return Found(())
         remark, is_rewritten = "", False
         compared = self._compared(last, head.sha) if last else None
-        if last and compared is None and self._exists(last):
-            remark = f"the branch has no history in common with last_sha1 {last[:7]}: going on from the head alone"
-            return self._found([self._commit(head.sha)], first, remark, is_rewritten=True, is_first=True)
         if compared is None and (last or known):
-            what = f"{last[:7]}, which last_sha1 holds, is no commit of {self.name}" if last else "no last_sha1"
+            if last and self._exists(last):
+                what = f"the branch has no history in common with last_sha1 {last[:7]}"
+            else:
+                what = f"{last[:7]}, which last_sha1 holds, is no commit of {self.name}" if last else "no last_sha1"
             is_rewritten = bool(last)
             last = self._newest(head.sha, known)
             then = f"going on from {last[:7]}, the newest in the journal" if last else "only the head"
