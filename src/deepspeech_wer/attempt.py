@@ -221,7 +221,8 @@ def _note_result(settings: Settings, journal: Journal, folder: Path, log: Log) -
     entry = journal.entry(record.sha)
     if entry is not None and queue.is_given_up(entry, settings):
         journal.note(record.sha, State.PASSED, record.run_id, record.why)
-        log.step(f"{short} has failed {entry.failures} times and is passed; `deepspeech-wer retry {short}` tries again")
+        times = "once" if entry.failures == 1 else f"{entry.failures} times"
+        log.step(f"{short} has failed {times} and is passed; `deepspeech-wer retry {short}` tries again")
     elif entry is not None and (when := queue.due_at(entry, settings)):
         log.step(f"{short} is tried again after {when:%Y-%m-%d %H:%M} UTC")
     return False
