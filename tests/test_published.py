@@ -87,6 +87,20 @@ def test_a_web_root_with_somebody_elses_files_stays_as_it_is(
     assert len(list((installation.data / "runs").iterdir())) == 1, "trained once, published when it could be"
 
 
+def test_what_waited_is_published_before_the_next_training(
+    repository: Repository, installation: Installation, server: Server
+) -> None:
+    port = installation.variables["ds_website_server_port"]
+    first = repository.train("Good", 0.5)
+    installation.variables["ds_website_server_port"] = "1"
+    assert installation.run("run").returncode == 76
+    installation.variables |= {"ds_website_server_port": port, "ds_disk_free": "1e9"}  # nothing can be trained
+    repository.train("Better", 0.4)
+    assert installation.run("run").returncode == 70
+    assert published(server) == [first]
+    assert installation.last_sha1() == first
+
+
 def by_hand(installation: Installation, folder: Path, result: Path) -> subprocess.CompletedProcess[str]:
     code = f"import deepspeech_wer; raise SystemExit(deepspeech_wer.maybe_publish({str(result)!r}))"
     return subprocess.run(

@@ -62,12 +62,13 @@ def work(settings: Settings, head: Head, log: Log) -> int:
     notifier = Notifier(settings, log)
     notifier.retry()
     failed, published = False, True
+    if journal.unpublished(settings.seeds):  # the server was away, or we were killed: the next training may take days
+        published = page.show(settings, journal, notifier, log)
+        advance(journal, found, head)
     for landing in landings:
         failed |= not attempt.train_seeds(settings, journal, mirror, landing, head.branch, notifier, log)
         published = page.show(settings, journal, notifier, log)
         advance(journal, found, head)
-    if not landings and journal.unpublished(settings.seeds):
-        published = page.show(settings, journal, notifier, log)
     advance(journal, found, head)
     journal.settle(head.sha, settings.seeds)
     housekeeping.tidy(settings, journal)
