@@ -72,19 +72,25 @@ def train(
     journal.note(landing.sha, State.RUNNING, spec.run_id, seed=seed)
     which = f", seed {seed + 1}" if seed else ""
     log.step(f"{landing.short} is trained{which}: {landing.subject[:80]}" + (f" ({remark})" if remark else ""))
+    was_full = False
     try:
         with (
             checked_out(mirror, landing, spec.checkout, branch, settings.keep_clone),
             log.watching(landing.short) as watch,
         ):
-            LocalEngine().run(spec, watch)
+            try:
+                LocalEngine().run(spec, watch)
+            except EnvironmentFailure:
+                was_full = _too_little_room(settings) is not None  # before the checkout, which may fill it, is wiped
+                raise
     except LandingFailed as error:
         archive.keep_failure(spec, error)
     except BaseException as error:  # the machine's fault, an interrupt, a bug of ours: never the landing's
         if spec.result.is_dir():  # it was done all the same, before it could be told to stop
             _note_result(settings, journal, spec.result, log)
             raise
-        if not (isinstance(error, EnvironmentFailure) and _filled_the_disk(settings, spec.partial)):
+        is_machine = isinstance(error, EnvironmentFailure)
+        if not (is_machine and _filled_the_disk(settings, spec.partial, spec.checkpoint_dir, was_full)):
             is_told = isinstance(error, KeyboardInterrupt | SystemExit)
             why = "the tick was told to stop" if is_told else str(error)
             _put_off(settings, journal, landing.sha, spec.partial, why)
@@ -212,7 +218,7 @@ def _note_result(settings: Settings, journal: Journal, folder: Path, log: Log) -
     try:
         check_machine(settings)
     except EnvironmentFailure as error:
-        if not _filled_the_disk(settings, folder):
+        if not _filled_the_disk(settings, folder, checkpoints.folder_of(settings.dataroot, record.sha, record.seed)):
             _put_off(settings, journal, record.sha, folder, f"{record.why}; {error.message}")
             raise
     journal.note(record.sha, State.FAILED, record.run_id, record.why, seed=record.seed)
@@ -228,14 +234,30 @@ def _note_result(settings: Settings, journal: Journal, folder: Path, log: Log) -
     return False
 
 
-def _filled_the_disk(settings: Settings, folder: Path) -> bool:
-    """Whether a run fills the disk by what it left in ``folder``: then that is removed, but for what tells of it."""
-    if _too_little_room(settings) is None or folder.is_symlink() or not folder.is_dir():
+def _filled_the_disk(settings: Settings, folder: Path, checkpoint_dir: Path, was_full: bool = False) -> bool:
+    """Whether a run filled the disk by what it left: then that is removed, but for what tells of it.
+
+    It is the result in ``folder``, the checkpoints, which go only where that gives room enough, and the checkout, which
+    is gone: ``was_full`` says that there was too little room before it went.
+    """
+    if _too_little_room(settings) is None:
+        return was_full
+    if folder.is_symlink() or not folder.is_dir():
         return False
     for path in folder.iterdir():
         if path.name not in _TELLING:
             wipe(path)
+    if _too_little_room(settings) is None:
+        return True
+    if free_bytes(checkpoint_dir) + _size(checkpoint_dir) >= settings.disk_free * 1e9:
+        wipe(checkpoint_dir)
     return _too_little_room(settings) is None
+
+
+def _size(folder: Path) -> int:
+    """Bytes that the files of ``folder`` take on the disk."""
+    files = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return sum(path.lstat().st_blocks * 512 for path in files)
 
 
 def _put_off(settings: Settings, journal: Journal, sha: str, folder: Path, why: str) -> None:
