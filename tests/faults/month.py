@@ -54,6 +54,7 @@ _TROUBLES = {
     "the branch is gone": 2,
     "the disk is full": 4,
     "newest only": 1,
+    "nobody can be told": 2,
 }
 _SERVERS = ("the server is away", "the web root is read-only", "the server's disk is full", "the server hangs up")
 
@@ -71,7 +72,7 @@ _BETWEEN = {
     "damage_mirror": 8,
     "lose_cache": 3,
     "tear_journal": 4,
-    "set_clock_back": 2,
+    "set_clock": 2,
     "wish": 12,
     "look": 4,
     "change_seeds": 2,
@@ -89,6 +90,10 @@ _DURING = {
     "land": 4,
     "reset": 3,
 }
+
+
+#: What tells a tick to end.
+STOPS = (signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Mood:
@@ -158,6 +163,8 @@ class Month:
     tracker: Tracker
     mood: Mood
     rng: random.Random
+    #: Whether its home is a small disk of its own, which can be really full.
+    is_on_disk: bool = False
     events: list[str] = field(default_factory=list)
     now: float = _BEGIN
     ticks: int = 0
@@ -176,6 +183,7 @@ class Month:
     #: How often a worker was ended, or a tick so that its worker was.
     workers_ended: int = 0
     is_newest_used: bool = False
+    was_deaf: bool = False
     #: New roots of the branch.
     roots: list[str] = field(default_factory=list)
     done: list[Done] = field(default_factory=list)
@@ -207,7 +215,8 @@ class Month:
 
     def _land_on_main(self, count: int, kinds: tuple[str, ...] = ()) -> str:
         shape = self.rng.choice(SHAPES)
-        chosen = list(kinds) or self.rng.choices(list(KINDS), [kind.share for kind in KINDS.values()], k=count)
+        shares = {name: kind.share for name, kind in KINDS.items() if self.is_on_disk or not kind.fills}
+        chosen = list(kinds) or self.rng.choices(list(shares), list(shares.values()), k=count)
         marked = not kinds and self.rng.random() < 0.05
         if self.head is None:
             return ""
@@ -324,9 +333,9 @@ class Month:
         self.tears.append(torn)
         return repr(torn[:20])
 
-    def _set_clock_back(self) -> str:
-        hours = self.rng.choice((1, 5, 50))
-        self.set_clock(self.now - 3600 * hours)
+    def _set_clock(self) -> str:
+        hours = self.rng.choice((-1, -5, -50, 50, 1000))
+        self.set_clock(self.now + 3600 * hours)
         return f"{hours} hours"
 
     def _wish(self) -> str:
@@ -388,11 +397,18 @@ class Month:
                     return
                 self.old_heads.append(origin.head)
                 origin.remove()
+            case "the disk is full" if self.is_on_disk:
+                room = shutil.disk_usage(self.tracker.installation.home).free
+                with contextlib.suppress(OSError):
+                    (self.tracker.installation.home / "filler").write_bytes(bytes(room - well * 10_000))
             case "the disk is full":
                 variables["ds_disk_free"] = "1000000"
             case "newest only":
                 variables["ds_landings_newest"] = "1"
                 self.is_newest_used = True
+            case "nobody can be told":
+                (self.folder / "tally.deaf").touch()
+                self.was_deaf = True
             case _:
                 self.mood.trouble, self.mood.well = name, well
                 if name == "the server is away":
@@ -409,10 +425,14 @@ class Month:
                 origin.path.with_suffix(".away").rename(origin.path)
             case "the branch is gone":
                 origin.move(self.old_heads[-1])
+            case "the disk is full" if self.is_on_disk:
+                (self.tracker.installation.home / "filler").unlink()
             case "the disk is full":
                 variables["ds_disk_free"] = "0"
             case "newest only":
                 variables["ds_landings_newest"] = "0"
+            case "nobody can be told":
+                (self.folder / "tally.deaf").unlink()
             case _:
                 self.mood.trouble = ""
                 variables["ds_website_server_port"] = variables["MONTH_SERVER_PORT"]
@@ -470,7 +490,9 @@ class Month:
                 process.kill()
                 self.workers_ended += 1
             case "stop":
-                process.send_signal(signal.SIGTERM)
+                number = STOPS[int(self.rng.random() * len(STOPS))]
+                process.send_signal(number)
+                return f" {number.name}"
             case "kill_all":
                 for pid in [process.pid, *self.processes()]:
                     with contextlib.suppress(ProcessLookupError):
@@ -519,6 +541,9 @@ class Month:
 
 SCRIPT_NAME = "run-wer-automation.sh"
 
+#: Keeps what is told, a line each.
+NOTIFY = 'test ! -e "$FAULTS_TALLY.deaf" && (tr -d "\\n"; echo) >> "$FAULTS_TALLY.told"'
+
 
 def _to_the_end(process: subprocess.Popen[str]) -> tuple[str, str]:
     try:
@@ -541,9 +566,15 @@ def _closed_port() -> int:
 
 
 @contextlib.contextmanager
-def begun(folder: Path, seed: int) -> Iterator[Month]:
-    """A new month in ``folder``, with a server, before its first tick."""
+def begun(folder: Path, seed: int, disk: int = 0) -> Iterator[Month]:
+    """A new month in ``folder``, with a server, before its first tick; with a ``disk`` of so many megabytes, if any."""
     rng = random.Random(seed)
+    if disk:
+        (folder / "home").mkdir()
+        subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={disk}m,mode=0755", "deepspeech-wer-test", str(folder / "home")],
+            check=True,
+        )
     standin = folder / "standin" / "plotly"
     (standin / "package_data").mkdir(parents=True)
     (standin / "__init__.py").touch()
@@ -569,29 +600,34 @@ def begun(folder: Path, seed: int) -> Iterator[Month]:
             "ds_website_privkey": str(server.privkey),
             "ds_website_known_hosts": str(server.known_hosts),
             "ds_website_timeout": "10",
-            "ds_disk_free": "0",
+            "ds_disk_free": "0.008" if disk else "0",
             "ds_retries": str(rng.choice((1, 2))),
             "ds_retry_wait": rng.choice(("0", "1800")),
             "ds_seeds": rng.choice(("1", "2")),
             "ds_run_timeout": "3",
             "ds_log_limit": "0.02",
             "ds_keep_runs": rng.choice(("10", "500")),
+            "ds_notify_command": NOTIFY,
             "PYTHONPATH": f"{INJECTED}:{folder / 'standin'}",
             "FAULTS_TALLY": str(folder / "tally"),
             "FAULTS_CLOCK": str(folder / "clock"),
         }
         tracker = Tracker(folder, Installation(folder / "home", variables), server.home / "www")
-        month = Month(seed, folder, origin, tracker, mood, rng)
+        month = Month(seed, folder, origin, tracker, mood, rng, bool(disk))
         month.set_clock(_BEGIN)
         origin.land("push", ["good"], when=_BEGIN - 100)
-        yield month
+        try:
+            yield month
+        finally:
+            if disk:
+                subprocess.run(["umount", "--lazy", str(folder / "home")], check=True)
 
 
-def live(folder: Path, seed: int, ticks: int) -> Month:
+def live(folder: Path, seed: int, ticks: int, disk: int = 0) -> Month:
     """A month of so many ticks, and its end. Raises AssertionError, with all that happened, where it goes wrong."""
     from faults.month_checks import Checks
 
-    with begun(folder, seed) as month, Watcher() as watcher, watcher.on(*month.tracker.sites()):
+    with begun(folder, seed, disk) as month, Watcher() as watcher, watcher.on(*month.tracker.sites()):
         checks = Checks(month, watcher)
         try:
             checks.after(month.tick())
@@ -625,17 +661,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--ticks", type=int, default=400)
     parser.add_argument("--months", type=int, default=1, help="how many, with one seed after the other")
+    parser.add_argument("--tell", action="store_true", help="print what happened also where all went well")
     parser.add_argument("--keep", action="store_true", help="leave the folder of a month that goes wrong")
+    parser.add_argument("--disk", type=int, default=0, help="megabytes of a real small disk, which takes root to mount")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
     for seed in range(options.seed, options.seed + options.months):
         folder, started = Path(tempfile.mkdtemp(prefix=f"month-{seed}-")), time.monotonic()
         try:
-            month = live(folder, seed, options.ticks)
+            month = live(folder, seed, options.ticks, options.disk)
         except AssertionError as error:
             print(error, f"\nits folder: {folder}" if options.keep else "", sep="")
             if not options.keep:
                 shutil.rmtree(folder)
             return 1
+        if options.tell:
+            print("\n".join(month.events))
         codes = Counter(done.code for done in month.done)
         print(f"seed {seed}: {len(month.done)} ticks, exit codes {dict(codes)}, {time.monotonic() - started:.0f} s")
         shutil.rmtree(folder)

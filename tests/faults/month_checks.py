@@ -65,7 +65,7 @@ class Checks:
         assert done.code in CODES | {
             "kill": {-9},
             "kill_all": {-9},
-            "stop": {143},
+            "stop": {143, 130, 129, -15, -2, -1},  # the last where all is done and Python itself comes to its end
             "start_another": {75},
         }.get(done.disturbed, set()), f"exit code {done.code}: {done.told}"
         assert not self.watcher.seen, self.watcher.seen
@@ -75,6 +75,7 @@ class Checks:
         runs = self.archive()
         self._never_again(runs, done)
         self._failures(runs)
+        self._told()
         self._sites(runs, done)
         if not done.killed:
             self._clean(done)
@@ -112,6 +113,16 @@ class Checks:
             assert is_own or is_slow or _ENDED.search(run.why), f"{run} is blamed for what is not its fault"
         ended = sum(not run.trained and _ENDED.search(run.why) is not None for run in runs)
         assert ended <= month.workers_ended, f"{ended} failures by {month.workers_ended} ended workers"
+
+    def _told(self) -> list[dict[str, Any]]:
+        """What was told, each failure, recovery and regression once."""
+        path = self.month.folder / "tally.told"
+        lines = path.read_text().splitlines() if path.exists() else []
+        told = [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}")]  # others were killed
+        causes = Counter(each["cause"] for each in told)
+        often = {cause for cause, times in causes.items() if times > 1}
+        assert not [cause for cause in often if cause.startswith(("landing:", "recovery:", "regression:"))], often
+        return told
 
     def _sites(self, runs: list[Run], done: Done) -> None:
         """What is shown is what is archived, in commit order."""
@@ -165,6 +176,8 @@ class Checks:
         if "the disk is full" in done.troubles:
             expected.add(70)
         assert done.code in expected, f"exit code {done.code} and not {expected} of {done}"
+        if self.month.is_on_disk and "the disk is full" in done.troubles:
+            return  # whether it could be noted
         assert (self.trouble() != "") == (done.code == 70 and (bool(away) or not failed)), self.trouble()
 
     # At the end -------------------------------------------------------------------------------------------
@@ -205,6 +218,10 @@ class Checks:
         assert (status["lock"], status["current"], status["queue"], status["unpublished"], status["trouble"]) == (
             (None, None, [], [], None)
         ), told
+        given_up = {sha for sha, own in of.items() if any(line["state"] == "passed" for line in own)}
+        untold = given_up - {each.get("sha") for each in self._told() if each["kind"] == "failure"}
+        kills = sum(done.code not in CODES for done in month.done)
+        assert month.was_deaf or len(untold) <= kills, f"nobody was told of {untold}"
         self._bounded()
 
     def _came_to(self, sha: str, lines: list[dict[str, Any]], runs: list[Run], is_on_branch: bool) -> None:

@@ -29,13 +29,15 @@ class Kind:
     """How a training goes: so many of all landings in a hundred, what its script does before it ends as it should.
 
     ``why`` is what a failed run of it has to say (a regular expression); where it is empty, no run of it may fail but
-    by what is done to it from outside. ``once`` says that it fails the first time only.
+    by what is done to it from outside. ``once`` says that it fails the first time only, ``fills`` that it fills
+    the disk.
     """
 
     share: int
     does: str = ""
     why: str = ""
     once: bool = False
+    fills: bool = False
     context: str = ""
     wer: str = ""
 
@@ -62,6 +64,12 @@ KINDS = {
     "stubborn": Kind(
         3, 'setsid sh -c \'trap "" TERM; while :; do sleep 1; done\' "$ds_result_dir" > /dev/null 2>&1 &\n'
     ),
+}
+
+#: Those that need a small disk of their own.
+KINDS |= {
+    f"fills its {what}": Kind(3, f'cat /dev/zero > "{where}/heap" || exit 5\n', "code 5|filled the disk", fills=True)
+    for what, where in (("checkout", "."), ("result", "$ds_result_dir"), ("checkpoints", "$ds_checkpoint_dir"))
 }
 
 SHAPES = ("push", "squash", "merge", "octopus", "rebase", "empty")
