@@ -259,3 +259,28 @@ def test_the_worker_ends_with_the_tracker(bench):
         time.sleep(0.02)
     assert processes.marked(bench.spec.run_id) == []
     assert bench.spec.partial.is_dir() and not bench.spec.result.exists()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        'mkfifo "$1"',
+        'ln -s /dev/zero "$1"',
+        'ln -s "$1" "$1"',
+        'mkdir "$1"',
+        "head -c 300000 /dev/zero | tr '\\0' '[' > \"$1\"",
+        'truncate -s 1T "$1"',
+        'echo \'{"state": 1, "started": [], "why": {}, "cell": "x", "cells": true, "epoch": "y"}\' > "$1"',
+        'echo \'{"state": "x", "started": "", "cell": 1e400, "eta_seconds": 1\'"$(printf %0500d 0)"\'}\' > "$1"',
+    ],
+    ids=["pipe", "device", "circle", "folder", "deep", "huge", "kinds", "numbers"],
+)
+def test_what_tells_of_progress_may_be_anything(bench, shell_write_hyper, make):
+    bench.script(
+        f"#!/bin/sh\nset -- $ds_result_dir/learning.jsonl\n{make}\n"
+        f"rm $ds_result_dir/status.json; set -- $ds_result_dir/status.json\n{make}\necho seen; sleep 0.3\n"
+        f"{shell_write_hyper}"
+    )
+    assert bench.run().state == TRAINED
+    assert "seen" in bench.printed()
+    assert all(type(progress.cell) is int and type(progress.cells) is int for progress in bench.seen)

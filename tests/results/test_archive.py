@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,51 @@ def test_a_legacy_run_stays_in_its_folder_whatever_it_says(tmp_path: Path, start
 
 def test_an_empty_archive(tmp_path: Path) -> None:
     assert archive.load(tmp_path) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["job.json", "status.json", "hyper.json"])
+@pytest.mark.parametrize("text", [None, "[" * 300_000])
+def test_what_would_be_read_for_ever_or_too_deep_holds_nothing_up(tmp_path: Path, name: str, text: str | None) -> None:
+    folder = result(tmp_path, "a", 1)
+    (folder / name).unlink()
+    if text is None:
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).write_text(text)
+    records, troubles = archive.load(tmp_path)
+    if name == "hyper.json":
+        assert records[0].state == FAILED and "cannot be read" in records[0].why
+    else:
+        assert not records and len(troubles) == 1
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.symlink_to(path.with_name("elsewhere")),
+        Path.mkdir,
+    ],
+    ids=["pipe", "device", "link", "folder"],
+)
+def test_learning_is_a_file_or_nothing(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    (tmp_path / "elsewhere").write_text('{"epoch": 1}\n')
+    make(tmp_path / "learning.jsonl")
+    assert archive.learning(tmp_path) == []
+
+
+def test_learning_goes_over_lines_that_nest_without_end(tmp_path: Path) -> None:
+    (tmp_path / "learning.jsonl").write_text('{"epoch": 1}\n' + "[" * 20_000 + '\n{"epoch": 2}\n')
+    assert archive.learning(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+
+
+def test_only_the_end_of_a_learning_without_end_is_read(tmp_path: Path) -> None:
+    with (tmp_path / "learning.jsonl").open("w") as file:
+        file.truncate(1 << 40)  # more than any memory holds
+        file.seek(0, os.SEEK_END)
+        file.write('\n{"epoch": 7}\n')
+    assert archive.learning(tmp_path) == [{"epoch": 7}]
 
 
 def test_learning_leaves_out_a_line_that_is_not_whole_yet(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from deepspeech_wer.checkout import wipe
 from deepspeech_wer.engines import Progress
 from deepspeech_wer.errors import EnvironmentFailure, TrackerError
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import read_regular, write_atomically
 from deepspeech_wer.job import outcome, processes, worker
 from deepspeech_wer.job.output import utc_now
 from deepspeech_wer.job.script import ending, out_of_memory_hint
@@ -23,6 +23,9 @@ from deepspeech_wer.results import archive
 
 #: Seconds between two looks at a running job.
 _POLL = 0.2
+
+#: Bytes of a status, which is looked at as often: of a worker's own, a hundred times too many.
+_MOST_STATUS = 1_000_000
 
 #: Seconds in which an interrupted worker has to end its job, which has processes.GRACE of them, and itself.
 _WORKER_SECONDS = processes.GRACE + 2
@@ -124,27 +127,33 @@ def progress_of(folder: Path) -> Progress:
     status = _status(folder)
     epochs = archive.learning(folder)
     last = epochs[-1] if epochs else {}
-    eta = last.get("eta_seconds")
     return Progress(
-        cell=status.cell if status else 0,
-        cells=status.cells if status else 0,
+        cell=_count(status.cell) if status else 0,
+        cells=_count(status.cells) if status else 0,
         epoch=_count(last.get("epoch", len(epochs))),
         epochs=_count(last.get("epochs")),
-        eta=float(eta) if isinstance(eta, int | float) else None,
+        eta=_seconds(last.get("eta_seconds")),
         lines=(),
     )
 
 
 def _count(value: Any) -> int:
     """A number from a file that the job wrote, which may hold anything."""
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and 0 < value < 1 << 63 else 0
+
+
+def _seconds(value: Any) -> float | None:
+    """The same for a time that something will take."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1 << 63 else None
 
 
 def _status(folder: Path) -> Status | None:
+    """The status in ``folder``, or None where there is none that the worker can have written."""
     try:
-        return Status.from_json((folder / "status.json").read_text())
-    except (OSError, ValueError, TypeError):
+        status = Status.from_json(read_regular(folder / "status.json", _MOST_STATUS).decode())
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    return status if all(isinstance(text, str) for text in (status.state, status.why, status.hint)) else None
 
 
 def _close(spec: JobSpec, returncode: int, started: str) -> None:

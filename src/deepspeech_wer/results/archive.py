@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_wer.errors import TrackerError
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import read_regular, write_atomically
 from deepspeech_wer.job.spec import FAILED, TRAINED, JobSpec, Status
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.results import hyper
+
+#: Bytes at the end of ``learning.jsonl`` that tell how far a training has come: hundreds of epochs.
+_LEARNING_TAIL = 65536
 
 
 @dataclass(frozen=True)
@@ -61,10 +64,10 @@ def keep(folder: Path) -> RunRecord:
     drawn is what can be read. Raises TrackerError where the folder is not a result folder.
     """
     try:
-        spec = JobSpec.from_json((folder / "job.json").read_text())
-        status = Status.from_json((folder / "status.json").read_text())
+        spec = JobSpec.from_json(read_regular(folder / "job.json").decode())
+        status = Status.from_json(read_regular(folder / "status.json").decode())
         _check_kinds(spec, status)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise TrackerError(
             f"{folder} is not the result folder of a run: {error}",
             "move it out of the folder of runs, or delete it",
@@ -74,7 +77,7 @@ def keep(folder: Path) -> RunRecord:
         why = f"{why}; no room was left on the disk when it ended"
     if state == TRAINED:
         try:
-            content = hyper.parse((folder / "hyper.json").read_bytes())
+            content = hyper.parse(read_regular(folder / "hyper.json"))
         except (OSError, hyper.InvalidHyper) as error:
             state, why, hint = FAILED, f"its hyper.json cannot be read: {error}", "train the landing again"
     return RunRecord(
@@ -210,17 +213,20 @@ def _ordered(records: Iterable[RunRecord]) -> list[RunRecord]:
 
 
 def learning(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``learning.jsonl`` that can be read so far, oldest first; [] where there is none."""
+    """The last lines of a run's ``learning.jsonl`` that can be read so far, oldest first; [] where there is none.
+
+    A training may write anything there: only so much of its end is looked at as is quickly read again and again.
+    """
     try:
-        lines = (folder / "learning.jsonl").read_text().splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_regular(folder / "learning.jsonl", _LEARNING_TAIL, only_end=True).splitlines()
+    except OSError:
         return []
     epochs = []
     for line in lines:
         try:
             epoch = json.loads(line)
-        except ValueError:
-            continue  # the last line may still be on its way
+        except (ValueError, RecursionError):
+            continue  # the last line may still be on its way, and the first one cut
         if isinstance(epoch, dict):
             epochs.append(epoch)
     return epochs
