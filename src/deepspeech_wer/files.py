@@ -7,7 +7,6 @@ import os
 import stat
 from pathlib import Path
 
-
 #: Bytes: of what describes one run, a hundred times what the longest training has to say.
 MOST_BYTES = 100_000_000
 

@@ -100,3 +100,17 @@ def test_one_of_another_commit_fails_and_is_kept(bench):
 def test_one_that_names_no_other_commit_is_taken(bench, sha):
     bench.script(f"#!/bin/sh\necho '{text(sha=sha)}' > $ds_result_dir/hyper.json\n")
     assert bench.run().state == TRAINED
+
+
+def test_a_link_to_the_newest_of_its_results_is_followed(bench):
+    bench.script(f"#!/bin/sh\necho '{text(0.5)}' > own.json; ln -s \"$PWD/own.json\" $ds_result_dir/hyper.json\n")
+    assert bench.run().state == TRAINED
+    assert bench.hyper()["results"]["test_wer"] == 0.5
+    assert not (bench.spec.result / "hyper.json").is_symlink()
+
+
+def test_one_that_no_memory_holds_fails(bench):
+    bench.script("#!/bin/sh\ntruncate -s 1T $ds_result_dir/hyper.json\n")
+    status = bench.run()
+    assert status.state == FAILED
+    assert "cannot be read: larger than" in status.why

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deepspeech_wer.errors import LandingFailed
-from deepspeech_wer.files import write_atomically
+from deepspeech_wer.files import read_regular, write_atomically
 from deepspeech_wer.job.output import one_line
 from deepspeech_wer.job.spec import JobSpec, Status
 from deepspeech_wer.results import hyper
@@ -58,7 +58,7 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
     source = _find(spec, logs, before)
     target = spec.partial / HYPER
     try:
-        text = source.read_bytes()
+        text = read_regular(source.resolve())  # a link to the newest of its results is fine
     except OSError as error:
         raise LandingFailed(f"{source} cannot be read: {error.strerror}", "look at what writes it") from error
     if source != target:
@@ -81,7 +81,7 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
             f"the job left a hyper.json of commit {sha}, and the landing is {spec.landing.sha}",
             f"write the commit of the checkout into context.git_hash; the file is kept as {INVALID}",
         )
-    if source != target:
+    if source != target or target.is_symlink():
         write_atomically(target, text)
 
 
