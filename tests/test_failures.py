@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -307,3 +310,124 @@ def test_a_training_that_is_cut_off_again_and_again_counts_as_failed(
     assert states(installation, head).count("cut off") == 4
     assert installation.last_sha1() == head
     assert "cut off 5 times" in (installation.data / "www" / "index.html").read_text()
+
+
+def test_a_place_that_cannot_be_used_is_told_and_counts_against_nobody(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    head = repository.train("Good", 0.5)
+    (tmp_path / "clones").write_text("a file")
+    told = tmp_path / "told"
+    installation.variables |= {"ds_clone_path": str(tmp_path / "clones"), "ds_notify_command": f"cat >> {told}"}
+    for _ in range(7):
+        done = installation.run("run")
+        assert done.returncode == 70
+    assert str(tmp_path / "clones") in done.stderr
+    assert "failed" not in states(installation, head)
+    assert told.read_text().count('"kind": "failure"') == 1
+    assert str(tmp_path / "clones") in (installation.data / "logs" / "deepspeech-wer.log").read_text()
+    assert (installation.data / "trouble.json").exists()
+    del installation.variables["ds_clone_path"]
+    assert installation.run("run").returncode == 0
+    assert installation.last_sha1() == head
+    assert told.read_text().count('"kind": "recovery"') == 1
+
+
+def test_a_bug_of_ours_that_one_landing_meets_blocks_the_others_not_for_ever(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    """The bug is injected: the engine breaks at every landing of that subject."""
+    bug = tmp_path / "bug" / "sitecustomize.py"
+    bug.parent.mkdir()
+    bug.write_text(
+        "import deepspeech_wer.engines.local as local\n"
+        "real = local.LocalEngine.run\n"
+        "def run(self, spec, watch=None):\n"
+        "    return 1 / 0 if 'Odd' in spec.landing.subject else real(self, spec, watch)\n"
+        "local.LocalEngine.run = run\n"
+    )
+    installation.variables |= {"PYTHONPATH": str(bug.parent), "ds_retries": "0"}
+    odd = repository.train("Odd", 0.5)
+    good = ""
+    for tick in range(8):
+        process = installation.start("run")
+        _, err = process.communicate(timeout=60)
+        if tick == 0:
+            good = repository.train("Good", 0.4)
+            assert "ZeroDivisionError" in err
+            assert "ZeroDivisionError" in (installation.data / "logs" / "deepspeech-wer.log").read_text()
+        if process.returncode == 0:
+            break
+    assert installation.trained() == [good]
+    assert installation.last_sha1() == good
+    assert states(installation, odd).count("cut off") == 4
+
+
+def test_a_tick_whose_terminal_is_gone_goes_on(repository: Repository, installation: Installation) -> None:
+    head = repository.train("Good", 0.5)
+    read, write = os.pipe()
+    os.close(read)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deepspeech_wer", "run"], env=installation.environment(), stderr=write, cwd="/"
+    )
+    os.close(write)
+    assert process.wait(60) == 0
+    assert installation.trained() == [head]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("ds_seeds", "9" * 20, "from 1 to 100"),
+        ("ds_landings_since", "0001-01-01T00:00+14:00", "a date such as"),
+        ("ds_retries", "two", "a whole number"),
+        ("ds_wer_automation", "/bin/true", "inside the checkout"),
+        ("ds_notebook", "../x.ipynb", "inside the checkout"),
+        ("ds_website_timeout", "0", "above 0"),
+        ("ds_ionice", "rt", "one of idle, best-effort"),
+        ("ds_notify_on", "everything", "is none of failure"),
+    ],
+)
+def test_a_setting_that_would_fail_each_landing_is_refused_at_once(
+    installation: Installation, name: str, value: str, expected: str
+) -> None:
+    done = installation.run("run", "--set", f"{name}={value}")
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert name in done.stderr
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['[job]\n"A=B" = "x"\n', '[job]\nA = "x\\u0000"\n', '[parameters]\n"a-b" = 1\n', "[parameters]\nclass = 1\n"],
+)
+def test_tables_that_no_process_and_no_notebook_could_take(
+    installation: Installation, tmp_path: Path, text: str
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    done = installation.run("run", "--config", str(config))
+    assert done.returncode == 2, done.stderr
+
+
+def test_a_key_that_is_not_there_is_told_before_the_training(
+    repository: Repository, installation: Installation, tmp_path: Path
+) -> None:
+    installation.variables |= {
+        "ds_website_server_fqdn": "127.0.0.1",
+        "ds_website_username": "wer",
+        "ds_website_server_root": "www",
+        "ds_website_privkey": str(tmp_path / "absent"),
+    }
+    done = installation.run("run")
+    assert done.returncode == 2
+    assert "ds_website_privkey" in done.stderr
+    assert not installation.data.exists()
+
+
+def test_a_subject_in_a_locale_that_has_not_its_letters(repository: Repository, installation: Installation) -> None:
+    repository.train("Grüße 日本", 0.5)
+    installation.variables |= {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    assert installation.run("run").returncode == 0
+    for verb in ("status", "landings"):
+        assert installation.run(verb).returncode == 0

@@ -22,7 +22,7 @@ def notified(settings: Settings) -> str:
     return path.read_text() if path.exists() else ""
 
 
-def meet(settings: Settings, error: Exception | None = None) -> None:
+def meet(settings: Settings, error: BaseException | None = None) -> None:
     with trouble.watched(settings, Log()):
         if error:
             raise error
@@ -64,12 +64,22 @@ def test_a_full_disk_is_the_machines_fault(settings: Settings, number: int) -> N
         meet(settings, OSError(number, "full", "/some/file"))
 
 
-def test_what_is_no_trouble_of_this_kind_goes_on_as_it_is(settings: Settings) -> None:
-    with pytest.raises(PermissionError):
-        meet(settings, PermissionError(errno.EACCES, "no"))
-    with pytest.raises(ZeroDivisionError):
-        meet(settings, ZeroDivisionError())
-    assert trouble.current(settings) is None
+def test_rights_that_are_missing_are_the_machines_fault_too(settings: Settings) -> None:
+    with pytest.raises(EnvironmentFailure, match="Permission denied: /some/file"):
+        meet(settings, PermissionError(errno.EACCES, "Permission denied", "/some/file"))
+
+
+def test_a_bug_is_told_and_goes_on_as_it_is(settings: Settings) -> None:
+    for _ in range(4):
+        with pytest.raises(ZeroDivisionError):
+            meet(settings, ZeroDivisionError("oh"))
+    current = trouble.current(settings)
+    assert current is not None
+    assert "ZeroDivisionError" in current["message"]
+    assert notified(settings).count('"kind": "failure"') == 1
+    with pytest.raises(SystemExit):
+        meet(settings, SystemExit(143))
+    assert trouble.current(settings) == current, "to be told to stop is neither trouble nor its end"
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"time": 3}', "\0"])

@@ -9,8 +9,10 @@ see :func:`pick_up`.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,7 @@ from deepspeech_wer import queue
 from deepspeech_wer.checkout import checked_out, wipe
 from deepspeech_wer.config import Settings
 from deepspeech_wer.engines.local import LocalEngine
-from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
+from deepspeech_wer.errors import EnvironmentFailure, LandingFailed, TrackerError
 from deepspeech_wer.job import checkpoints, outcome, processes
 from deepspeech_wer.job.output import utc_now
 from deepspeech_wer.job.spec import FAILED, JobSpec, Status, partial_folder
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
 #: Failures after which a training begins anew instead of going on from its checkpoint, which may be what is broken.
 _FAILURES_BEFORE_A_FRESH_START = 2
+
+#: What a disk and the rights on it can be in the way with. Any other error of the system may be of the job's making.
+_MACHINES = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE),
+    *(errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.ENOENT),
+)
 
 #: What the last attempt that was put off had printed, in the folder of logs.
 _PUT_OFF_LOG = "put-off.txt"
@@ -85,7 +93,11 @@ def train(
                 raise
     except LandingFailed as error:
         archive.keep_failure(spec, error)
-    except BaseException as error:  # the machine's fault, an interrupt, a bug of ours: never the landing's
+    except (TrackerError, KeyboardInterrupt, SystemExit, OSError) as error:
+        # The machine's fault, or we are told to stop. What is neither is a bug of ours, which this landing may meet
+        # each time: the next tick finds it cut off and counts that, so that it does not block the others for ever.
+        if isinstance(error, OSError) and error.errno not in _MACHINES:
+            raise
         if spec.result.is_dir():  # it was done all the same, before it could be told to stop
             _note_result(settings, journal, spec.result, log)
             raise
@@ -144,12 +156,13 @@ def pick_up(settings: Settings, journal: Journal, log: Log) -> None:
         processes.end_run(entry.run, folders=(partial, checkout))
         if not settings.keep_clone:
             wipe(checkout)
-        if not result.is_dir() and entry.cut_off + 1 >= queue.MOST_CUT_OFF and (partial / "job.json").is_file():
+        if not result.is_dir() and entry.cut_off + 1 >= queue.MOST_CUT_OFF and entry.landing is not None:
+            spec = _specification(settings, entry, entry.landing, entry.seed, "HEAD")
             archive.keep_failure(
-                JobSpec.from_json((partial / "job.json").read_text()),
+                replace(spec, run_id=entry.run, result=result, attempt=entry.attempts),
                 LandingFailed(
                     f"its training was cut off {queue.MOST_CUT_OFF} times, without an end of its own",
-                    "look at what ended the machine or the tracker meanwhile: the kernel's log, memory, power",
+                    "look at what ended the machine or the tracker meanwhile: its log, the kernel's, memory, power",
                 ),
             )
         if result.is_dir():

@@ -6,14 +6,15 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepspeech_wer import __version__, config
+from deepspeech_wer import __version__, config, kinds
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import EXIT_DONE, EXIT_RUN_FAILED, TrackerError
 from deepspeech_wer.log import Log
-from deepspeech_wer.terminal import printable
+from deepspeech_wer.terminal import printable, tell
 
 if TYPE_CHECKING:
     import argparse
@@ -42,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(number, _end)
     for name in _GITS_OWN:
         os.environ.pop(name, None)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a subject may hold what the terminal's character set has not
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         if list(arguments) == ["run"]:  # cron's, 96 times a day: to parse this would take a sixth of an idle tick
@@ -51,20 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except TrackerError as error:
-        print(f"deepspeech-wer: {printable(error.message)}", file=sys.stderr)
+        tell(f"deepspeech-wer: {printable(error.message)}")
         if error.hint:
-            print(f"  {printable(error.hint)}", file=sys.stderr)
+            tell(f"  {printable(error.hint)}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("deepspeech-wer: ended by Ctrl-C; the next run goes on from here", file=sys.stderr)
+        tell("deepspeech-wer: ended by Ctrl-C; the next run goes on from here")
         return 130
     except BrokenPipeError:  # `deepspeech-wer settings | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_DONE
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"deepspeech-wer: {error.strerror or error}{where}", file=sys.stderr)
-        print("  check the disk, and the owner and the permissions of that place", file=sys.stderr)
+        tell(f"deepspeech-wer: {error.strerror or error}{where}")
+        tell("  check the disk, and the owner and the permissions of that place")
         return EXIT_RUN_FAILED
 
 
@@ -72,7 +76,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     """Leave through every ``finally``, once: a second signal must not cut the cleaning up short."""
     for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(each, signal.SIG_IGN)
-    print(f"deepspeech-wer: ended by {signal.Signals(number).name}; the next run goes on from here", file=sys.stderr)
+    tell(f"deepspeech-wer: ended by {signal.Signals(number).name}; the next run goes on from here")
     sys.exit(128 + number)
 
 
@@ -195,7 +199,7 @@ def _install_cron(options: argparse.Namespace) -> int:
 
 def _list_settings(options: argparse.Namespace) -> int:
     for name, about in config.names().items():
-        default = about["default_text"] or about["default"] or "none"
+        default = about["default_text"] or config.shown(about["default"]) or "none"
         print(f"{name}\n    {about['help']}\n    default: {default}")
     return EXIT_DONE
 
@@ -228,7 +232,10 @@ def _parser(verb: str = "") -> argparse.ArgumentParser:
 
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--config", type=Path, metavar="FILE", help="settings file instead of the usual one")
-    common.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated")
+    if verb != "install-cron":  # what cron starts has its settings from the file
+        common.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting; may be repeated"
+        )
 
     for add in [_VERBS[verb]] if verb in _VERBS else _VERBS.values():
         add(verbs, common)
@@ -295,7 +302,7 @@ def _add_skip(verbs: Any, common: argparse.ArgumentParser) -> None:
 def _add_rerun(verbs: Any, common: argparse.ArgumentParser) -> None:
     rerun = verbs.add_parser("rerun", parents=[common], help="have a landing be trained again, with other seeds")
     rerun.add_argument("sha", metavar="SHA")
-    rerun.add_argument("--seeds", type=_at_least_one, default=1, metavar="N", help="so many times (default: 1)")
+    rerun.add_argument("--seeds", type=_seeds, default=1, metavar="N", help="so many times (default: 1)")
     rerun.set_defaults(verb=_rerun)
 
 
@@ -370,22 +377,22 @@ _VERBS: dict[str, Callable[[Any, argparse.ArgumentParser], None]] = {
 }
 
 
-def _at_least_one(text: str) -> int:
+def _seeds(text: str) -> int:
     import argparse
 
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("a whole number, 1 or more, is expected")
-    return number
+    try:
+        return kinds.seeds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _points(text: str) -> float:
     import argparse
 
-    number = float(text)
-    if not 0 <= number < float("inf"):
-        raise argparse.ArgumentTypeError("a number of percentage points, 0 or more, is expected")
-    return number
+    try:
+        return kinds.amount(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 if __name__ == "__main__":

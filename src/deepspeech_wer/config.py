@@ -77,7 +77,7 @@ class Settings:
     github_token_command: str = _setting("", kinds.text, "command that prints the token for GitHub's API", secret=True)
     github_api: str = _setting("https://api.github.com", kinds.api, "address of GitHub's API")
     github_status: bool = _setting(False, kinds.flag, "set a commit status on GitHub for every landing (1 or 0)")
-    seeds: int = _setting(1, kinds.positive, "times that a landing is trained, each with a seed of its own")
+    seeds: int = _setting(1, kinds.seeds, "times that a landing is trained, each with a seed of its own")
     retries: int = _setting(2, kinds.count, "times that a failed landing is tried again before it is passed")
     retry_wait: float = _setting(1800.0, kinds.seconds, "seconds before the first retry; doubled for each one after it")
     dataroot: Path = _setting(
@@ -90,10 +90,12 @@ class Settings:
         Path(), kinds.path, "folder of the checkouts", default_text="$XDG_CACHE_HOME/deepspeech_wer/clone"
     )
     wer_automation: str = _setting(
-        "./bin/run-wer-automation.sh", kinds.text, "script in the checkout that trains; used if the checkout has it"
+        "./bin/run-wer-automation.sh",
+        kinds.file_of_the_checkout,
+        "script in the checkout that trains; used if the checkout has it",
     )
     notebook: str = _setting(
-        "DeepSpeech.ipynb", kinds.text, "notebook in the checkout that trains, where there is no script"
+        "DeepSpeech.ipynb", kinds.file_of_the_checkout, "notebook in the checkout that trains, where there is no script"
     )
     kernel: str = _setting("", kinds.text, "Jupyter kernel of the notebook", default_text="this Python environment")
     run_timeout: float = _setting(7 * 24 * 3600.0, kinds.seconds, "seconds that one run may take; 0: no limit")
@@ -103,7 +105,7 @@ class Settings:
     require_gpu: bool = _setting(False, kinds.flag, "start no run where no GPU is seen (1 or 0)")
     cuda_visible_devices: str = _setting("", kinds.text, "GPUs that the job sees, as CUDA_VISIBLE_DEVICES has it")
     nice: int = _setting(0, kinds.niceness, "niceness of the job, 0 to 19")
-    ionice: str = _setting("", kinds.one_of("", "idle", "best-effort"), "I/O class of the job: idle or best-effort")
+    ionice: str = _setting("", kinds.one_of("idle", "best-effort"), "I/O class of the job: idle or best-effort")
     job_python: str = _setting("", kinds.text, "Python interpreter of the job", default_text="this Python environment")
     setup_command: str = _setting(
         "",
@@ -157,7 +159,9 @@ class Settings:
     website_known_hosts: Path | None = _setting(
         None, kinds.path, "known_hosts file", default_text="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts"
     )
-    website_timeout: float = _setting(30.0, kinds.seconds, "seconds without progress after which publishing gives up")
+    website_timeout: float = _setting(
+        30.0, kinds.some_seconds, "seconds without progress after which publishing gives up"
+    )
 
     #: Not settings of their own: the tables of the file, and what the command line adds to them.
     job: Mapping[str, str] = field(default_factory=dict)
@@ -293,7 +297,7 @@ def load(
                 continue
             try:
                 values[name[3:]] = about["parse"](text)
-            except (ValueError, RuntimeError) as error:
+            except (ValueError, RuntimeError, OverflowError) as error:
                 shown = "" if about["secret"] else f" is {text!r}, which"
                 raise SettingsError(f"{name} in {where}{shown} cannot be used: {error}", about["help"]) from error
             break
@@ -310,7 +314,7 @@ def load(
 
 def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, str], dict[str, Scalar]]:
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         if must_exist:
             raise SettingsError(f"there is no settings file {path}", "name another with --config") from error
@@ -322,6 +326,7 @@ def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, 
             f"the settings file {path} cannot be read: {error.strerror}", "see that it is a file that you may read"
         ) from error
     import tomllib
+    from datetime import date
 
     try:
         content = tomllib.loads(text)
@@ -331,11 +336,16 @@ def _read_file(path: Path, must_exist: bool) -> tuple[dict[str, str], dict[str, 
     for name, table in tables.items():
         if not isinstance(table, dict) or not all(isinstance(value, str | int | float) for value in table.values()):
             raise SettingsError(f"[{name}] in {path} may hold texts, numbers and truth values only", "see the README")
+    for name, value in _texts(tables["job"]).items():
+        if not name or "=" in name or "\0" in name + value:
+            raise SettingsError(f"[job] in {path} has {name!r}, which cannot be a variable of a process", "rename it")
+    for name in tables["parameters"]:
+        _check_parameter(name)
     known = names()
     for name, value in content.items():
         if name not in known:
             raise SettingsError(f"unknown setting {name} in {path}", _suggestion(name))
-        if not isinstance(value, str | int | float | list):
+        if not isinstance(value, str | int | float | list | date):
             raise SettingsError(f"{name} in {path} is not a text or a number", known[name]["help"])
     return {name: _as_text(value) for name, value in content.items()}, _texts(tables["job"]), tables["parameters"]
 
@@ -347,6 +357,8 @@ def _texts(table: Mapping[str, Scalar]) -> dict[str, str]:
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(int(value))
+    if hasattr(value, "isoformat"):  # TOML has dates and times of its own
+        return str(value.isoformat())
     if isinstance(value, list):
         return ",".join(str(item) for item in value)
     return str(value)
@@ -368,11 +380,26 @@ def parse_assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
+def _check_parameter(name: str) -> None:
+    import keyword
+
+    if not name.isidentifier() or name in keyword.kwlist:
+        raise SettingsError(f"{name!r} is not the name of a notebook parameter", "a Python name is expected")
+
+
+def shown(default: Any) -> str:
+    """A default as a person reads it, as it stands in the README; empty for none."""
+    if isinstance(default, bool):
+        return str(int(default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default in (None, (), "") else str(default)
+
+
 def parse_parameter(text: str) -> tuple[str, Scalar]:
     """``NAME=VALUE`` for the notebook: a number or a truth value where it reads as one, else a text."""
     name, value = parse_assignment(text)
-    if not name.isidentifier():
-        raise SettingsError(f"{name!r} is not the name of a notebook parameter", "a Python name is expected")
+    _check_parameter(name)
     if value in {"True", "False"}:
         return name, value == "True"
     for convert in (int, float):

@@ -72,7 +72,7 @@ class Entry:
     ``landing`` is None where an old journal knows the SHA only. ``trained`` gives the newest run of each seed;
     ``wanted`` are the seeds that a person asked for and that are not trained yet, None where the settings say how many
     there are. ``failures`` and ``cut_off`` count runs since it was found or asked for, ``attempts`` all of them.
-    ``is_shown`` says that the page knows of all of them.
+    ``is_shown`` says that the page knows of all of them; ``failed_run`` and ``failed_why`` are of its last failure.
     """
 
     state: State
@@ -87,6 +87,8 @@ class Entry:
     cut_off: int = 0
     attempts: int = 0
     is_shown: bool = True
+    failed_run: str = ""
+    failed_why: str = ""
 
     def missing(self, seeds: int) -> list[int]:
         """The seeds that are still to be trained, where the settings want ``seeds`` of them."""
@@ -121,7 +123,8 @@ class Entry:
                 wanted = None if self.wanted is None else tuple(each for each in self.wanted if each != seed)
                 return replace(new, trained={**self.trained, seed: run}, wanted=wanted, is_shown=False)
             case State.FAILED:
-                return replace(new, failures=self.failures + 1, cut_off=0, is_shown=False)
+                failed = replace(new, failed_run=run, failed_why=why)
+                return replace(failed, failures=self.failures + 1, cut_off=0, is_shown=False)
             case State.SHOWN:
                 return replace(self, is_shown=True)
             case State.PUBLISHED:
@@ -186,7 +189,7 @@ class Journal:
         for text in complete.splitlines():
             try:
                 self._take(json.loads(text))
-            except (ValueError, TypeError, KeyError, AttributeError):
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
                 continue
         self._read_to += len(complete)
         return dict(self._entries)

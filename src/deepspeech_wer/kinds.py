@@ -11,6 +11,12 @@ from pathlib import Path
 #: What a person can be notified of.
 NOTIFICATIONS = ("failure", "recovery", "regression", "publish")
 
+#: More trainings of one landing than this are a slip of the hand, and would be a list without end in the journal.
+MOST_SEEDS = 100
+
+#: No number of a setting is meant to be higher; what is would overflow somewhere.
+_MOST = 1e12
+
 
 def text(value: str) -> str:
     """Any text, as it is."""
@@ -24,41 +30,48 @@ def path(value: str) -> Path:
 
 def seconds(value: str) -> float:
     """A number of seconds, 0 or more."""
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError("a number of seconds, 0 or more, is expected")
+    return _number(value, float, 0, _MOST, "a number of seconds, 0 or more, is expected")
+
+
+def some_seconds(value: str) -> float:
+    """A number of seconds, more than 0."""
+    if not (number := seconds(value)):
+        raise ValueError("a number of seconds above 0 is expected")
     return number
 
 
 def port(value: str) -> int:
     """A TCP port."""
-    number = int(value)
-    if not 0 < number < 65536:
-        raise ValueError("a port from 1 to 65535 is expected")
-    return number
+    return int(_number(value, int, 1, 65535, "a port from 1 to 65535 is expected"))
 
 
 def count(value: str) -> int:
     """A whole number, 0 or more."""
-    number = int(value)
-    if number < 0:
-        raise ValueError("a whole number, 0 or more, is expected")
-    return number
+    return int(_number(value, int, 0, _MOST, "a whole number, 0 or more, is expected"))
 
 
 def positive(value: str) -> int:
     """A whole number, 1 or more."""
-    number = int(value)
-    if number < 1:
-        raise ValueError("a whole number, 1 or more, is expected")
-    return number
+    return int(_number(value, int, 1, _MOST, "a whole number, 1 or more, is expected"))
+
+
+def seeds(value: str) -> int:
+    """How often a landing is trained."""
+    return int(_number(value, int, 1, MOST_SEEDS, f"a whole number from 1 to {MOST_SEEDS} is expected"))
 
 
 def amount(value: str) -> float:
     """A number, 0 or more."""
-    number = float(value)
-    if not 0 <= number < float("inf"):
-        raise ValueError("a number, 0 or more, is expected")
+    return _number(value, float, 0, _MOST, "a number, 0 or more, is expected")
+
+
+def _number(value: str, kind: type[int] | type[float], least: float, most: float, expected: str) -> float:
+    try:
+        number = kind(value)
+    except ValueError as error:
+        raise ValueError(expected) from error
+    if not least <= number <= most:
+        raise ValueError(expected)
     return number
 
 
@@ -85,16 +98,16 @@ def date(value: str) -> str:
     """A date or a time of ISO 8601; without a zone it is UTC."""
     from datetime import UTC, datetime
 
-    when = datetime.fromisoformat(value)
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    try:
+        when = datetime.fromisoformat(value)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError) as error:
+        raise ValueError("a date such as 2026-11-21, or a time of ISO 8601, is expected") from error
 
 
 def niceness(value: str) -> int:
     """What nice(1) takes from a user who is not root."""
-    number = int(value)
-    if not 0 <= number <= 19:
-        raise ValueError("a niceness from 0 to 19 is expected")
-    return number
+    return int(_number(value, int, 0, 19, "a niceness from 0 to 19 is expected"))
 
 
 def web_address(value: str) -> str:
@@ -120,6 +133,13 @@ def notifications(value: str) -> tuple[str, ...]:
     if unknown := [name for name in names if name not in NOTIFICATIONS]:
         raise ValueError(f"{unknown[0]} is none of {', '.join(NOTIFICATIONS)}")
     return names
+
+
+def file_of_the_checkout(value: str) -> str:
+    """A path inside the checkout of a landing."""
+    if value.startswith("/") or ".." in value.split("/"):
+        raise ValueError("a path inside the checkout is expected")
+    return value
 
 
 def commit_url(value: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import gmtime, monotonic, strftime
 from typing import TYPE_CHECKING, Any
 
-from deepspeech_wer.terminal import printable
+from deepspeech_wer.terminal import printable, tell
 
 if TYPE_CHECKING:
     from deepspeech_wer.engines import Progress
@@ -23,6 +23,10 @@ EPOCH_LINES = 20.0
 
 #: Bytes after which the file of the log is set aside and a new one is begun.
 FILE_SIZE = 5_000_000
+
+
+def _now() -> str:
+    return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())
 
 
 class Bar:
@@ -62,16 +66,24 @@ class Log:
 
     def step(self, text: str) -> None:
         """Tell one step. What a terminal would obey, such as an escape in a commit's subject, is shown as its code."""
-        line = f"{strftime('%Y-%m-%dT%H:%M:%SZ', gmtime())} {printable(text)}"
+        line = f"{_now()} {printable(text)}"
         if self.is_terminal and "tqdm" in sys.modules:
             sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
         else:
-            print(line, file=sys.stderr, flush=True)
+            tell(line)
+        self._keep(line)
+
+    def record(self, text: str) -> None:
+        """Write to the file alone what standard error gets otherwise; it may have several lines."""
+        for line in text.splitlines():
+            self._keep(f"{_now()} {printable(line)}")
+
+    def _keep(self, line: str) -> None:
         if self.path is not None:
             try:
                 self._write(self.path, line)
             except OSError as error:  # a full disk is no reason to stop here; what needs it says so itself
-                print(f"(that line is not in {self.path}: {error.strerror})", file=sys.stderr, flush=True)
+                tell(f"(that line is not in {self.path}: {error.strerror})")
 
     def _write(self, path: Path, line: str) -> None:
         """Append to the file; one that is full is renamed to ``.1``, ``.1`` to ``.2``, and the oldest is removed."""
@@ -84,7 +96,7 @@ class Log:
                     newer.replace(older)
             if self._files == 1:
                 path.unlink()
-        with path.open("a") as file:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(line + "\n")
 
     def bar(self, description: str, unit: str, scale: bool = False) -> Bar:

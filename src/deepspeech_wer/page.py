@@ -45,6 +45,10 @@ def require_website(settings: Settings, is_needed: bool = False) -> None:
             f"the site cannot be published: {' and '.join(missing)} not set",
             "set what is missing; without ds_website_server_fqdn the site is built on this machine only",
         )
+    if settings.is_publishing:
+        for name, file in (("privkey", settings.website_privkey), ("known_hosts", settings.website_known_hosts)):
+            if file is not None and not file.exists():
+                raise SettingsError(f"ds_website_{name} names {file}, which is not there", "name a file that is")
 
 
 def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> bool:

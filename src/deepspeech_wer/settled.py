@@ -27,5 +27,5 @@ def settled_at(journal: Path, pointer: Path) -> str | None:
             line = json.loads(file.read().splitlines()[-1])
         sha = line["sha"] if line["state"] == SETTLED else None
         return str(sha) if pointer.read_text() == f"{sha}\n" else None
-    except (OSError, ValueError, TypeError, KeyError, IndexError):
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError):
         return None

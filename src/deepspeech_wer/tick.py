@@ -69,6 +69,8 @@ def work(settings: Settings, head: Head, log: Log) -> int:
         failed |= not attempt.train_seeds(settings, journal, mirror, landing, head.branch, notifier, log)
         published = page.show(settings, journal, notifier, log)
         advance(journal, found, head)
+    if not landings:
+        log.step(f"nothing to train: {public(mirror.url)} is at {head.sha[:7]}")
     advance(journal, found, head)
     journal.settle(head.sha, settings.seeds)
     housekeeping.tidy(settings, journal)

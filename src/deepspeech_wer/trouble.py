@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +25,9 @@ _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def watched(settings: Settings, log: Log) -> Iterator[None]:
-    """Note and notify where the block cannot go on, and where that is over. What it raises goes on.
+    """Log, note and notify where the block cannot go on, and where that is over. What it raises goes on.
 
-    A full disk becomes an EnvironmentFailure.
+    An OSError becomes an EnvironmentFailure: what is not where it was, or cannot be written, is no landing's fault.
     """
     path = settings.dataroot / "trouble.json"
     try:
@@ -36,14 +36,13 @@ def watched(settings: Settings, log: Log) -> Iterator[None]:
         _begin(settings, log, path, error)
         raise
     except OSError as error:
-        if error.errno not in _NO_ROOM:
-            raise
-        full = EnvironmentFailure(
-            f"the disk is full: {error.filename or settings.dataroot} cannot be written",
-            "make room there; the next run goes on from here",
-        )
-        _begin(settings, log, path, full)
-        raise full from error
+        failure = _machines(error, settings)
+        _begin(settings, log, path, failure)
+        raise failure from error
+    except Exception as error:
+        _begin(settings, log, path, TrackerError(f"a bug in deepspeech-wer: {error!r}", "its traceback is in the log"))
+        log.record(traceback_of(error))
+        raise
     if path.exists():
         _end(settings, log, path)
 
@@ -57,6 +56,25 @@ def current(settings: Settings) -> dict[str, str] | None:
         return None
 
 
+def _machines(error: OSError, settings: Settings) -> EnvironmentFailure:
+    where = error.filename or settings.dataroot
+    if error.errno in _NO_ROOM:
+        return EnvironmentFailure(
+            f"the disk is full: {where} cannot be written", "make room there; the next run goes on from here"
+        )
+    return EnvironmentFailure(
+        f"{error.strerror or error}: {where}",
+        "check the disk, and the owner and the permissions of that place; the next run goes on from here",
+    )
+
+
+def traceback_of(error: Exception) -> str:
+    """What Python prints of an exception that nobody expected."""
+    import traceback
+
+    return "".join(traceback.format_exception(error)).rstrip()
+
+
 def _begin(settings: Settings, log: Log, path: Path, error: TrackerError) -> None:
     from datetime import UTC, datetime
 
@@ -66,8 +84,10 @@ def _begin(settings: Settings, log: Log, path: Path, error: TrackerError) -> Non
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, json.dumps({"time": since, "message": error.message, "hint": error.hint}) + "\n")
-    except OSError:  # the disk may be what the trouble is with
-        pass
+    except OSError:  # the disk may be what the trouble is with; an empty file often fits where no text does
+        with suppress(OSError):
+            path.touch()
+    log.record(f"{error.message}" + (f" ({error.hint})" if error.hint else ""))
     notifier = Notifier(settings, log)
     if isinstance(error, EnvironmentFailure):
         notifier.environment_failed(error)

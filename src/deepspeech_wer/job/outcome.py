@@ -74,11 +74,11 @@ def collect(spec: JobSpec, logs: str, before: Mapping[Path, Mark]) -> None:
             f"the job left a hyper.json that is not valid: {one_line(str(error))}",
             f"mend what writes it; it is kept as {INVALID}",
         ) from error
-    sha = hyper.git_hash(content)
-    if sha is not None and sha != spec.landing.sha:
+    if hyper.is_of_another(content, spec.landing.sha):
         _set_aside(spec, text)
+        said = one_line(content["context"]["git_hash"], 40)
         raise LandingFailed(
-            f"the job left a hyper.json of commit {sha}, and the landing is {spec.landing.sha}",
+            f"the job left a hyper.json of commit {said}, and the landing is {spec.landing.sha}",
             f"write the commit of the checkout into context.git_hash; the file is kept as {INVALID}",
         )
     if source != target or target.is_symlink():

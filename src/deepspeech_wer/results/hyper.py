@@ -84,6 +84,13 @@ def git_hash(hyper: dict[str, Any]) -> str | None:
     return None
 
 
+def is_of_another(hyper: dict[str, Any], sha: str) -> bool:
+    """Whether the run names another commit than ``sha``, in full or in 7 digits or more."""
+    value = hyper["context"].get("git_hash")
+    said = value.strip().lower() if isinstance(value, str) else ""
+    return bool(re.fullmatch(r"[0-9a-f]{7,40}", said)) and not sha.startswith(said)
+
+
 def data_set(hyper: dict[str, Any]) -> str:
     """The name of the data set that the run was tested on; of one without a name, what stands there; else empty."""
     value = hyper["parameters"].get("data_set", "")
