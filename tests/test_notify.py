@@ -25,6 +25,7 @@ from deepspeech_wer.errors import EnvironmentFailure, PublishError, RepositoryEr
 from deepspeech_wer.log import Log
 from deepspeech_wer.notify import FAILED_TICKS, Notifier, channels
 from deepspeech_wer.notify.memory import MOST_CAUSES, MOST_TRIES
+from deepspeech_wer.results.landed import figures_of
 
 SECRET = "T024-xoxb-9f8e7d"
 
@@ -264,6 +265,7 @@ def test_the_command_gets_json_and_two_variables(tmp_path: Path) -> None:
     assert (message["kind"], message["subject"], message["text"]) == ("regression", "WER +2.1", "One\nTwo")
     assert message["test_wer"] == 0.194
     assert (tmp_path / "variables").read_text() == "regression|WER +2.1"
+    assert (tmp_path / "json").read_text().endswith("}\n"), "a line, which a shell can read"
 
 
 def test_a_hostile_subject_does_no_harm(tmp_path: Path, hook: Hook, fake_sendmail: Path) -> None:
@@ -596,11 +598,13 @@ def test_the_words(tmp_path: Path, hook: Hook) -> None:
     archive = tmp_path / "data" / "runs"
     first = site_records.trained(archive, 2, site_records.hyper(0.194))
     worse = site_records.trained(archive, 3, site_records.hyper(0.352))
-    broken = site_records.failed(archive, 4)
+    fails = [site_records.failed(archive, 4, attempt=attempt) for attempt in (1, 2, 3)]
+    broken = fails[-1]
+    before, after, failing = figures_of([first, worse, *fails])
     for _ in range(2):
-        told.landing_failed(broken, 3)
-        told.landing_recovered(worse, broken)
-        told.regression(worse, first, 15.8, "the difference is real (95 % interval 12.0 to 19.4 points)")
+        told.landing_failed(failing)
+        told.landing_recovered(after, broken)
+        told.regression(after, before, 15.8, "the difference is real (95 % interval 12.0 to 19.4 points)")
     failed, recovered, regression = hook.posts
     assert failed["subject"] == f"speech: {broken.sha[:7]} failed 3 times: Lower the dropout"
     assert failed["sha"] == broken.sha

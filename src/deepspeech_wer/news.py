@@ -16,16 +16,26 @@ if TYPE_CHECKING:
     from deepspeech_wer.notify import Notifier
 
 
-def tell(settings: Settings, notifier: Notifier, records: Sequence[RunRecord], shas: Collection[str]) -> None:
-    """Notify of what the landings ``shas`` came to, given all ``records`` in commit order."""
+def tell(
+    settings: Settings,
+    notifier: Notifier,
+    records: Sequence[RunRecord],
+    shas: Collection[str],
+    pending: Collection[str] = (),
+) -> None:
+    """Notify of what the landings ``shas`` came to, given all ``records`` in commit order.
+
+    A landing that is ``pending`` and has no figure yet has not failed so far: nobody heard of it, and it may succeed
+    with its next run.
+    """
     before: Landed | None = None  # the last one with a figure
     failed: Landed | None = None  # the last one without, where none has come after it
     for landed in figures_of(records):
         if landed.landing is not None and landed.landing.sha in shas:
             _tell_one(settings, notifier, landed, before, failed)
-        if landed.wer is None:
+        if landed.wer is None and landed.sha not in pending:
             failed = landed
-        else:
+        elif landed.wer is not None:
             before, failed = landed, None
 
 
@@ -35,7 +45,7 @@ def _tell_one(
     assert landed.landing is not None
     if landed.wer is None:
         notifier.status(landed.landing, "failure", f"training failed: {landed.newest.why}")
-        notifier.landing_failed(landed.newest, landed.failures)
+        notifier.landing_failed(landed)
         return
     description = f"WER {text.percent(landed.wer)}"
     if before is not None and before.wer is not None and landed.is_comparable_with(before):
@@ -44,8 +54,7 @@ def _tell_one(
         if round(100 * difference, 9) >= settings.regression:  # 0.41 - 0.40 is a little less than 0.01
             comparison = utterances.compare_landed(before, landed)
             if comparison.verdict is not significance.Verdict.WITHIN_NOISE:
-                wers = (before.wer, landed.wer)
-                notifier.regression(landed.newest, before.newest, 100 * difference, comparison.text(), wers)
+                notifier.regression(landed, before, 100 * difference, comparison.text())
     notifier.status(landed.landing, "success", description)
     if failed is not None:
-        notifier.landing_recovered(landed.newest, failed.newest)
+        notifier.landing_recovered(landed, failed.newest)

@@ -56,9 +56,9 @@ def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> 
     from deepspeech_wer import news
 
     records = build(settings, log)
-    entries = journal.entries()
-    over = {sha for sha in journal.unpublished(settings.seeds) if not entries[sha].missing(settings.seeds)}
-    news.tell(settings, notifier, records, over)
+    pending = set(journal.pending(settings.seeds))
+    over = set(journal.unpublished(settings.seeds)) - pending
+    news.tell(settings, notifier, records, over, pending)
     try:
         publish(settings, log)
     except PublishError as error:

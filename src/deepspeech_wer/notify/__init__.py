@@ -6,8 +6,10 @@ They go to all channels that are set: a command of the user's (``ds_notify_comma
     {"kind": "failure" | "recovery" | "regression" | "publish", "cause": "publish:...", "subject": a line,
      "text": some lines, "sha": "...", "url": the commit's page, "repository": "...", "host": "...", "time": "..."}
 
-and what else is known, such as ``test_wer``. For the web address, ``text`` begins with the subject and is written as
-Slack and Mattermost read it; the command also finds ``ds_notify_kind`` and ``ds_notify_subject`` in its environment.
+and what else is known: ``test_wer``, the landing's figure as a ratio, and, where that is the mean over several seeds,
+``seeds``, their number, and ``spread``, the sample standard deviation. For the web address, ``text`` begins with the
+subject and is written as Slack and Mattermost read it; the command also finds ``ds_notify_kind`` and
+``ds_notify_subject`` in its environment.
 
 ``<data root>/notified.json`` remembers what was told: a cause is noted first and sent then, so that a tick that is
 killed in between tells it never, and not twice. What no channel took waits in ``unsent.json`` beside it, which is there
@@ -37,6 +39,7 @@ from deepspeech_wer.site import text as words
 if TYPE_CHECKING:
     from deepspeech_wer.landings import Landing
     from deepspeech_wer.results.archive import RunRecord
+    from deepspeech_wer.results.landed import Landed
 
 #: Seconds that one notification may take on all channels together.
 ALL_SECONDS = 120.0
@@ -113,9 +116,10 @@ class Notifier:
         except Exception as error:  # a status is never worth a run
             self._complain(f"no status was set on GitHub for {landing.short}: {_named(error)}")
 
-    def landing_failed(self, record: RunRecord, failures: int) -> None:
-        """The training of a landing failed, ``failures`` times so far."""
-        times = "" if failures < 2 else f" {failures} times"
+    def landing_failed(self, landed: Landed) -> None:
+        """All runs of a landing failed, and it is not tried again."""
+        record = landed.newest
+        times = "" if landed.failures < 2 else f" {landed.failures} times"
         self.tell(
             "failure",
             f"landing:{record.sha}:{record.run_id}",
@@ -123,46 +127,39 @@ class Notifier:
             f"{_landing(record)} could not be trained{times}.\n"
             f"Why: {_line(record.why)}\n{_todo(record.hint)}{self._places(record)}"
             f"To train it again: deepspeech-wer retry {_short(record)}",
-            **_about(record),
+            **_about(landed),
         )
 
-    def landing_recovered(self, record: RunRecord, failed_record: RunRecord) -> None:
-        """``record`` was trained, and ``failed_record``, of the same landing or the last one before it, was not."""
+    def landing_recovered(self, landed: Landed, failed_record: RunRecord) -> None:
+        """``landed`` was trained, and the landing of ``failed_record``, the last one before it, could not be."""
+        record = landed.newest
         self.tell(
             "recovery",
             f"recovery:{failed_record.run_id}",
             f"{self._name}: training works again at {_short(record)}: {_subject(record)}",
-            f"{_landing(record)} has a test WER of {words.percent(_wer(record))}.\n"
+            f"{_landing(record)} has a test WER of {_figure(landed)}.\n"
             f"The failure before it was at {_landing(failed_record)}.\n{self._places(record)}",
-            **_about(record),
+            **_about(landed),
         )
 
-    def regression(
-        self,
-        record: RunRecord,
-        before: RunRecord,
-        points: float,
-        is_real: str,
-        wers: tuple[float, float] | None = None,
-    ) -> None:
-        """``record`` has a WER that is ``points`` percentage points above that of ``before``.
+    def regression(self, landed: Landed, before: Landed, points: float, is_real: str) -> None:
+        """``landed`` has a WER that is ``points`` percentage points above that of ``before``.
 
-        ``is_real`` is a sentence on whether that is more than noise, or empty. ``wers`` are the ratios before and
-        after, where they are not those of the two runs but means over several.
+        ``is_real`` is a sentence on whether that is more than noise, or empty.
         """
-        old, new = wers or (_wer(before), _wer(record))
+        record = landed.newest
         self.tell(
             "regression",
             f"regression:{record.sha}",
             f"{self._name}: WER {words.points(points / 100)} points at {_short(record)}: {_subject(record)}",
-            f"{_landing(record)} made recognition worse: test WER {words.percent(old)} before, "
-            f"{words.percent(new)} after ({words.points(points / 100)} points).\n"
+            f"{_landing(record)} made recognition worse: test WER {_figure(before)} before, "
+            f"{_figure(landed)} after ({words.points(points / 100)} points).\n"
             + (f"Is it more than noise? {is_real[:1].upper()}{is_real[1:].rstrip('.')}.\n" if is_real else "")
-            + f"Compared with {_landing(before)}.\n{self._places(record)}"
+            + f"Compared with {_landing(before.newest)}.\n{self._places(record)}"
             f"To see whether it stays so with other seeds: deepspeech-wer rerun {_short(record)} --seeds 3",
-            **_about(record),
+            **_about(landed),
             before_sha=before.sha,
-            before_wer=old,
+            before_wer=before.wer,
             points=points,
         )
 
@@ -341,12 +338,18 @@ def _landing(record: RunRecord) -> str:
     return f"{_short(record)} ({_subject(record)}){author}"
 
 
-def _wer(record: RunRecord) -> float | None:
-    return float(record.hyper["results"]["test_wer"]) if record.hyper else None
+def _figure(landed: Landed) -> str:
+    seeds = len(landed.runs)
+    return words.percent(landed.wer) + (f" (mean of {seeds} seeds)" if seeds > 1 else "")
 
 
-def _about(record: RunRecord) -> dict[str, Any]:
+def _about(landed: Landed) -> dict[str, Any]:
+    record = landed.newest
     about: dict[str, Any] = {"sha": record.sha, "run": record.run_id}
     if record.landing:
         about |= {"url": record.landing.url, "author": record.landing.author}
-    return about | ({"test_wer": _wer(record)} if record.hyper else {})
+    if landed.wer is not None:
+        about["test_wer"] = landed.wer
+    if len(landed.runs) > 1:
+        about |= {"seeds": len(landed.runs), "spread": landed.spread}
+    return about

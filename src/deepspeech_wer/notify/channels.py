@@ -53,7 +53,7 @@ def of(settings: Settings) -> dict[str, Callable[[Settings, dict[str, Any], floa
 def run_command(settings: Settings, message: dict[str, Any], seconds: float) -> None:
     """Have the shell run the user's command line with ``message`` as JSON on its input."""
     news = {"ds_notify_kind": str(message["kind"]), "ds_notify_subject": str(message["subject"])}
-    data = json.dumps(message, ensure_ascii=False).encode()
+    data = f"{json.dumps(message, ensure_ascii=False)}\n".encode()  # without a line's end a shell's `read` fails
     _run(["/bin/sh", "-c", settings.notify_command], data, seconds, "try it by hand, with JSON on its input", news)
 
 
