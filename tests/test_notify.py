@@ -272,7 +272,7 @@ def test_a_hostile_subject_does_no_harm(tmp_path: Path, hook: Hook, fake_sendmai
     command = f"cat > {tmp_path}/json; printf '%s' \"$ds_notify_subject\" > {tmp_path}/subject"
     told = notifier(tmp_path, notify_command=command, notify_webhook=hook.address, notify_mail=("team@example.org",))
     record = site_records.failed(tmp_path, 4, why=HOSTILE, subject=HOSTILE, author=HOSTILE, url="javascript:alert(1)")
-    told.landing_failed(record, 3)
+    told.landing_failed(figures_of([record])[0])
     message = json.loads((tmp_path / "json").read_text())
     subject = (tmp_path / "subject").read_text()
     assert message["subject"] == subject == hook.posts[0]["subject"]
