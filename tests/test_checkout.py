@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from deepspeech_wer.checkout import checked_out, wipe
 from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
+from deepspeech_wer.job import processes
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.landings.git import Mirror, find_head
 from history import Repository
+from installation import Installation
 
 
 def land(repository: Repository, tmp_path: Path) -> tuple[Mirror, Landing]:
@@ -154,3 +157,26 @@ def test_wiping_never_follows_a_link(tmp_path: Path) -> None:
     wipe(tmp_path / "folder")
     assert outside.exists()
     assert not (tmp_path / "folder").is_symlink()
+
+
+def test_a_tick_that_is_told_to_stop_while_git_checks_out_ends_git_and_wipes_the_folder(
+    repository: Repository, tmp_path: Path
+) -> None:
+    hook, is_on = tmp_path / "hooks" / "post-checkout", tmp_path / "is-on"
+    hook.parent.mkdir()
+    hook.write_text(
+        f"#!/bin/sh\ntouch {is_on}\nn=0\nwhile [ $n -lt 20000 ]; do n=$((n+1)); mkdir -p .git/$n; : > .git/$n/file; done\n"
+    )
+    hook.chmod(0o755)
+    (tmp_path / "gitconfig").write_text(f"[core]\n\thooksPath = {hook.parent}\n")
+    variables = {"ds_repository": str(repository.path), "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
+    installation = Installation(tmp_path / "home", variables)
+    tick = installation.start("run")
+    while not is_on.exists():
+        assert tick.poll() is None, tick.communicate()
+        time.sleep(0.01)
+    tick.terminate()
+    _, told = tick.communicate(timeout=60)
+    assert tick.returncode == 143, told
+    assert list((installation.cache / "clone").iterdir()) == []
+    assert processes.working_in([installation.cache]) == []

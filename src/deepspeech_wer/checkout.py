@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_wer.errors import EnvironmentFailure, LandingFailed
+from deepspeech_wer.job import processes
 from deepspeech_wer.landings import Landing
 from deepspeech_wer.landings.git import Mirror, environment, public
 
@@ -29,7 +30,8 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str, kee
     the work tree is on; ``HEAD`` or a full ref leave it on none. The clone borrows its objects from the mirror, which
     is made anew where it turns out to be damaged; its ``origin`` is the repository itself, without a password. Raises
     LandingFailed where git cannot check the commit out, EnvironmentFailure where that is for want of room, and
-    RepositoryError where a damaged mirror cannot be made anew.
+    RepositoryError where a damaged mirror cannot be made anew. Where the block or the checking out is interrupted, all
+    processes below this one are ended.
     """
     import git
 
@@ -58,6 +60,10 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str, kee
                 "see whether `git clone --recurse-submodules` of the repository works for this user",
             ) from error
         yield
+    except (KeyboardInterrupt, SystemExit):
+        # A git that was at work goes on, and would write into the folder while that is wiped.
+        processes.end_all(lambda: processes.descendants(os.getpid()), grace=0.0)
+        raise
     finally:
         if not keep:
             wipe(folder)
