@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
@@ -151,8 +152,12 @@ class Checks:
 
     def _clean(self, done: Done) -> None:
         """Nothing of an attempt is left behind."""
-        processes = self.month.processes()
-        assert not processes, f"left running after {done}: {processes}"
+        end = time.monotonic() + 10
+        while processes := self.month.processes():
+            # A git that was just being started when its tick was told to stop comes to its end by itself.
+            is_git = all("git" in command for command in processes.values())
+            assert is_git and time.monotonic() < end, f"left running after {done}: {processes}"
+            time.sleep(0.02)
         left = [*self.cache.glob("clone/*"), *self.data.glob("runs/.*"), *self.cache.glob("lock")]
         assert not left, f"left behind after {done}: {left}"
         if not (done.disturbed or "nothing new" in done.told or self.trouble() or done.code == 76):
