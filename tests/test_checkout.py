@@ -164,9 +164,8 @@ def test_a_tick_that_is_told_to_stop_while_git_checks_out_ends_git_and_wipes_the
 ) -> None:
     hook, is_on = tmp_path / "hooks" / "post-checkout", tmp_path / "is-on"
     hook.parent.mkdir()
-    hook.write_text(
-        f"#!/bin/sh\ntouch {is_on}\nn=0\nwhile [ $n -lt 20000 ]; do n=$((n+1)); mkdir -p .git/$n; : > .git/$n/file; done\n"
-    )
+    writes = "n=0; while [ $n -lt 20000 ]; do n=$((n+1)); mkdir -p .git/$n; : > .git/$n/file; done"
+    hook.write_text(f"#!/bin/sh\ntouch {is_on}\n{writes}\n")
     hook.chmod(0o755)
     (tmp_path / "gitconfig").write_text(f"[core]\n\thooksPath = {hook.parent}\n")
     variables = {"ds_repository": str(repository.path), "GIT_CONFIG_GLOBAL": str(tmp_path / "gitconfig")}
