@@ -293,6 +293,12 @@ def test_the_lock_and_the_journal(settings: Settings) -> None:
     assert by_name(tracking.lock_and_journal(settings))["checkpoint_file"].state is State.OK
 
 
+def test_a_folder_in_the_place_of_the_lock(settings: Settings) -> None:
+    (settings.cache / "lock").mkdir(parents=True)
+    check = by_name(tracking.lock_and_journal(settings))["lock"]
+    assert check.state is State.FAIL and "cannot be opened" in check.found and check.mend
+
+
 def test_templates(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert one(tracking.page_templates, settings).state is State.OK
     monkeypatch.setattr("deepspeech_wer.templates.folder", lambda: tmp_path)

@@ -7,19 +7,20 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deepspeech_wer import config, lock, runlog, schedule, status
+from deepspeech_wer import config, lock, page, runlog, schedule, status
 from deepspeech_wer.config import Settings
-from deepspeech_wer.errors import SettingsError, TrackerError
+from deepspeech_wer.errors import PublishError, SettingsError, TrackerError
 from deepspeech_wer.job.spec import JobSpec, Status
 from deepspeech_wer.journal import Journal, State
 from deepspeech_wer.landings import Landing
+from deepspeech_wer.log import Log
 from history import BROKEN, SCRIPT, Repository
 from installation import Installation
 
@@ -83,7 +84,7 @@ def shown(tracker: Tracker, capsys: pytest.CaptureFixture[str]) -> tuple[str, di
 
 NAMES = {
     *("time", "repository", "ref", "lock", "last_sha1", "head", "is_settled", "current", "queue", "failed"),
-    *("unpublished", "published", "trouble", "log_lines", "next_tick"),
+    *("unpublished", "publish_trouble", "published", "trouble", "lock_trouble", "log", "next_tick"),
 }
 
 
@@ -198,14 +199,72 @@ def test_trouble_and_the_log(tracker: Tracker, capsys: pytest.CaptureFixture[str
     (root / "logs").mkdir(parents=True)
     told = {"time": "2026-11-21T02:00:00+00:00", "message": "the disk is full", "hint": "make room"}
     (root / "trouble.json").write_text(json.dumps(told))
-    lines = [f"2026-11-21T02:0{n}:00Z line {n}" for n in range(9)]
-    lines[2] += " not published: the server is away"
-    (root / "logs" / "deepspeech-wer.log").write_text("\n".join(["x" * 200_000, *lines, ""]))
+    log = root / "logs" / "deepspeech-wer.log"
+    log.write_text("not published, since ds_website_server_fqdn is not set\nFix failed build\n")
+    tracker.journal.note(sha(1), State.PUT_OFF, why="the disk is full", landing=landing(1))
     text, value = shown(tracker, capsys)
     assert value["trouble"] == told
-    assert value["log_lines"] == [lines[2]]
+    assert value["log"] == str(log) and str(log) in text
+    assert "not published" not in text and "Fix failed build" not in text
+    assert text.count("the disk is full") == 1
     assert "since 2026-11-21 02:00 UTC: the disk is full" in text
     assert "make room" in text
+
+
+def test_a_publish_error_is_told_until_it_is_over(tracker: Tracker, capsys: pytest.CaptureFixture[str]) -> None:
+    server = {"website_server_fqdn": "127.0.0.1", "website_username": "ada", "website_server_root": "/srv"}
+    tracker.journal.note(sha(1), State.TRAINED, "20261121-090000-0000001-abcdef", seed=0, landing=landing(1))
+    away = replace(tracker.settings, **server, website_server_port=1, website_timeout=5)
+    page.build(tracker.settings, Log())
+    with pytest.raises(PublishError) as caught:
+        page.publish(away, Log())
+    text, value = shown(tracker, capsys)
+    assert value["publish_trouble"]["message"] == caught.value.message
+    assert text.count(caught.value.message) == 1 and caught.value.hint in text
+    page.publish(tracker.settings, Log())
+    text, value = shown(tracker, capsys)
+    assert value["publish_trouble"] is None and caught.value.message not in text
+
+
+def test_a_failure_is_told_once_also_while_the_landing_is_tried_again(
+    tracker: Tracker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (f"20261121-09000{n}-{sha(1)[:7]}-abcdef" for n in (1, 2))
+    tracker.journal.note(sha(1), State.RUNNING, first, seed=0, landing=landing(1))
+    log = tracker.end(tracker.begin(1, first), None) / "log.txt"
+    tracker.journal.note(sha(1), State.FAILED, first, "no such corpus", seed=0)
+    text, value = shown(tracker, capsys)
+    assert text.count("no such corpus") == 1
+    tracker.journal.note(sha(1), State.RUNNING, second, seed=0)
+    tracker.begin(1, second)
+    text, value = shown(tracker, capsys)
+    assert text.count("no such corpus") == 1
+    (failed,) = value["failed"]
+    assert (failed["time"], failed["why"], failed["log"]) == ("2026", "no such corpus", str(log))
+    assert value["current"]["run"] == second
+
+
+def test_without_a_repository(tracker: Tracker, capsys: pytest.CaptureFixture[str]) -> None:
+    text, value = shown(Tracker(replace(tracker.settings, repository="")), capsys)
+    assert value["repository"] is None
+    assert "no repository is named: set ds_repository\n" in text
+
+
+@pytest.mark.parametrize(
+    "make", [lambda path: path.mkdir(), lambda path: path.symlink_to(path)], ids=["folder", "loop"]
+)
+def test_a_lock_that_no_run_can_take_is_not_free(
+    tracker: Tracker, capsys: pytest.CaptureFixture[str], make: Callable[[Path], None]
+) -> None:
+    path = tracker.settings.cache / "lock"
+    path.parent.mkdir(parents=True)
+    make(path)
+    text, value = shown(tracker, capsys)
+    assert value["lock"] is None and str(path) in value["lock_trouble"]
+    assert f"lock         the lock {path} cannot be opened" in text
+    with pytest.raises(TrackerError) as caught, lock.held(path, "a test"):
+        pass
+    assert caught.value.message == value["lock_trouble"]
 
 
 def test_the_next_tick(tracker: Tracker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,17 @@ def holder(path: Path) -> str | None:
         os.close(descriptor)
 
 
+def obstacle(path: Path) -> str | None:
+    """Why no run can open the lock at ``path``, such as a folder in its place; None where it can. Changes nothing."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"the lock {path} cannot be opened: {error.strerror}"
+    return None
+
+
 def _take(path: Path) -> int:
     while True:
         try:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import PublishError, SettingsError
+from deepspeech_wer.files import write_atomically
 from deepspeech_wer.landings.remote import public
 from deepspeech_wer.log import Log
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from deepspeech_wer.notify import Notifier
     from deepspeech_wer.publish.target import Target
     from deepspeech_wer.results.archive import RunRecord
+
+#: In the data root: why the site could not be published the last time; there as long as that lasts.
+TROUBLE = "publish-trouble.json"
 
 
 def build(settings: Settings, log: Log) -> list[RunRecord]:
@@ -70,6 +75,15 @@ def show(settings: Settings, journal: Journal, notifier: Notifier, log: Log) -> 
     return True
 
 
+def last_trouble(settings: Settings) -> dict[str, str] | None:
+    """Why the site could not be published when that was last tried: time, message, hint; None where it was."""
+    try:
+        value = json.loads((settings.dataroot / TROUBLE).read_text())
+        return {name: str(value[name]) for name in ("time", "message", "hint")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def target_of(settings: Settings) -> Target:
     """Where the site is published to, and as whom."""
     from deepspeech_wer.publish.target import Target
@@ -89,9 +103,13 @@ def target_of(settings: Settings) -> Target:
 def publish(settings: Settings, log: Log) -> None:
     """Publish the web root, where a server is named. Raises SettingsError and PublishError."""
     require_website(settings)
+    trouble = settings.dataroot / TROUBLE
     if not settings.is_publishing:
         log.step(f"not published, since ds_website_server_fqdn is not set: the site is in {settings.web_root}")
+        trouble.unlink(missing_ok=True)
         return
+    from datetime import UTC, datetime
+
     from deepspeech_wer.publish.release import publish as publish_release
 
     target = target_of(settings)
@@ -100,8 +118,13 @@ def publish(settings: Settings, log: Log) -> None:
         release = publish_release(
             settings.web_root, target, progress=lambda path, done, total: bar.show(done, total, path)
         )
+    except PublishError as error:
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        write_atomically(trouble, json.dumps({"time": now, "message": error.message, "hint": error.hint}) + "\n")
+        raise
     finally:
         bar.close()
+    trouble.unlink(missing_ok=True)
     for sentence in release.left_out:
         log.step(f"left out: {sentence}")
     log.step(

@@ -4,19 +4,20 @@
 
     time          when this was told
     repository    the tracked repository's address, without a password;  ref  the tracked ref, HEAD for the default one
-    lock          what the process that holds the lock says of itself
+    lock          what the process that holds the lock says of itself;  lock_trouble  why no process could open it
     last_sha1     how far the tracker has come;  head  the branch's head as it was last fetched
     is_settled    whether nothing was left to do at the last tick
     current       the landing that is being trained: sha, subject, author, run, seed, attempt, since, cell, cells,
                   epoch, epochs, eta_seconds, log (a path), is_cut_off (its tick was killed, and the next one sweeps it)
     queue         [...] what is still to be trained, in order: sha, subject, state, why, failures, seeds (their
                   numbers), due (the time before which it is not tried again; null: the next tick)
-    failed        [...] landings that failed, the newest first, at most 5: sha, subject, time, why, failures,
-                  is_given_up, log
+    failed        [...] landings that failed, the newest first, at most 5: sha, subject, failures, is_given_up, and of
+                  the last run that failed: time (at which it ended), why, log (a path)
     unpublished   [...] what came to something that the page does not show yet: sha, subject
     published     what was published last: sha, subject, time, test_wer (a ratio; null for a failed one)
+    publish_trouble  why that could not be published when it was last tried: time, message, hint
     trouble       what keeps ticks from working: time (since when), message, hint
-    log_lines     [...] the last lines of the tracker's log that tell of trouble, oldest first, at most 3
+    log           the tracker's log (a path)
     next_tick     when cron or the timer starts the next tick
 """
 
@@ -25,13 +26,12 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from deepspeech_wer import lock, queue, schedule, trouble
+from deepspeech_wer import lock, page, queue, schedule, trouble
 from deepspeech_wer.config import Settings
 from deepspeech_wer.engines.local import progress_of
 from deepspeech_wer.errors import EXIT_DONE, TrackerError
@@ -40,14 +40,8 @@ from deepspeech_wer.journal import Entry, Journal, State
 from deepspeech_wer.landings.git import Mirror, environment, public
 from deepspeech_wer.terminal import printable
 
-#: Landings that failed, and lines of the log, that are shown: what is older is in the journal and in the log.
-_FAILED, _LINES = 5, 3
-
-#: Bytes at the end of the tracker's log that are searched for trouble.
-_LOG_TAIL = 65536
-
-#: What the tracker's log says when something went wrong; see the ``step`` calls in attempt.py, tick.py and notify.py.
-_TROUBLE = re.compile(r"\b(failed|cannot|could not|not published|left out|cut off|no room|rewritten|too little)\b")
+#: Landings that failed that are shown: what is older is in the journal.
+_FAILED = 5
 
 #: Landings of the queue that are listed on a terminal; JSON has all of them.
 _LISTED = 10
@@ -69,11 +63,13 @@ def look(settings: Settings) -> dict[str, Any]:
     running = {sha: entry for sha, entry in entries.items() if entry.state is State.RUNNING}
     pending, unpublished = journal.pending(settings.seeds), journal.unpublished(settings.seeds)
     next_tick = schedule.next_run(now)
+    log = settings.dataroot / "logs" / "deepspeech-wer.log"
     return {
         "time": now.isoformat(timespec="seconds"),
         "repository": public(settings.require_repository()) if settings.has_repository else None,
         "ref": settings.tracked_ref(),
         "lock": holder,
+        "lock_trouble": None if holder else lock.obstacle(settings.cache / "lock"),
         "last_sha1": journal.last_sha1(),
         "head": _head(settings),
         "is_settled": journal.settled_at() is not None,
@@ -81,9 +77,10 @@ def look(settings: Settings) -> dict[str, Any]:
         "queue": [_queued(settings, sha, entries[sha], now) for sha in pending if sha not in running],
         "failed": [_failed(settings, sha, entry) for sha, entry in _last_failures(entries)],
         "unpublished": [_named(settings, sha, entries[sha]) for sha in unpublished],
+        "publish_trouble": page.last_trouble(settings),
         "published": _published(settings, entries),
         "trouble": trouble.current(settings),
-        "log_lines": _log_lines(settings.dataroot / "logs" / "deepspeech-wer.log"),
+        "log": str(log) if log.is_file() else None,
         "next_tick": next_tick.isoformat(timespec="seconds") if next_tick else None,
     }
 
@@ -173,16 +170,23 @@ def _last_failures(entries: dict[str, Entry]) -> list[tuple[str, Entry]]:
         for sha, entry in entries.items()
         if entry.failures and not entry.trained and entry.state is not State.SKIPPED
     ]
-    return sorted(failed, key=lambda each: each[1].time, reverse=True)[:_FAILED]
+    return sorted(failed, key=lambda each: each[1].failed_run, reverse=True)[:_FAILED]  # whose names begin with a time
 
 
 def _failed(settings: Settings, sha: str, entry: Entry) -> dict[str, Any]:
+    """The landing's last failure, which its entry tells also while it is tried again."""
+    from deepspeech_wer.results import archive
+
+    try:
+        time = archive.keep(run_folder(settings, entry.failed_run)).finished
+    except TrackerError:  # it was removed by hand
+        time = entry.time
     return _named(settings, sha, entry) | {
-        "time": entry.time,
-        "why": entry.why,
+        "time": time,
+        "why": entry.failed_why,
         "failures": entry.failures,
         "is_given_up": not entry.missing(settings.seeds),
-        "log": _log_of_run(settings, entry.run),
+        "log": _log_of_run(settings, entry.failed_run),
     }
 
 
@@ -206,34 +210,23 @@ def _wer(settings: Settings, entry: Entry) -> float | None:
     return measured.mean if measured else None
 
 
-def _log_lines(path: Path) -> list[str]:
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, 2)
-            file.seek(max(0, size - _LOG_TAIL))
-            lines = file.read().decode(errors="replace").splitlines()[1 if size > _LOG_TAIL else 0 :]
-    except FileNotFoundError:
-        return []
-    return [line for line in lines if _TROUBLE.search(line)][-_LINES:]
-
-
 # For a terminal ---------------------------------------------------------------------------------------------------
 
 
 def _lines(o: dict[str, Any]) -> list[str]:
     """``o``, the object of :func:`look`, as lines."""
     rows: list[tuple[str, list[str]]] = [
-        ("tracked", [f"{o['repository'] or 'no repository is named: set ds_repository'}, {_ref(o['ref'])}"]),
-        ("lock", [o["lock"] or "free: no run is on"]),
+        ("tracked", [_tracked_line(o)]),
+        ("lock", [o["lock"] or o["lock_trouble"] or "free: no run is on"]),
         ("last_sha1", [o["last_sha1"][:7] if o["last_sha1"] else "none yet: the first run trains only the head"]),
         ("head", [_head_line(o)]),
         ("training", _current_lines(o["current"])),
-        ("waiting", _queue_lines(o["queue"])),
+        ("waiting", _queue_lines(o["queue"], _told(o))),
         ("trouble", _trouble_lines(o["trouble"])),
         ("failed", [line for each in o["failed"] for line in _failed_lines(each)]),
-        ("unpublished", [_name(each) for each in o["unpublished"][:_LISTED]] + _more(o["unpublished"])),
+        ("unpublished", _unpublished_lines(o)),
         ("published", [_published_line(o["published"])]),
-        ("log", o["log_lines"]),
+        ("log", [o["log"] or ""]),
         ("next tick", [_next_line(o)]),
     ]
     return [
@@ -243,8 +236,15 @@ def _lines(o: dict[str, Any]) -> list[str]:
     ]
 
 
-def _ref(ref: str) -> str:
-    return "its default branch" if ref == "HEAD" else ref
+def _tracked_line(o: dict[str, Any]) -> str:
+    if o["repository"] is None:
+        return "no repository is named: set ds_repository"
+    return f"{o['repository']}, {'its default branch' if o['ref'] == 'HEAD' else o['ref']}"
+
+
+def _told(o: dict[str, Any]) -> set[str]:
+    """The reasons that have lines of their own, and are not told again with what waits for them."""
+    return {each["why"] for each in o["failed"]} | ({o["trouble"]["message"]} if o["trouble"] else set())
 
 
 def _head_line(o: dict[str, Any]) -> str:
@@ -274,11 +274,12 @@ def _current_lines(current: dict[str, Any] | None) -> list[str]:
     return [_name(current), ", ".join(parts), f"log: {current['log']}" if current["log"] else ""]
 
 
-def _queue_lines(waiting: list[dict[str, Any]]) -> list[str]:
+def _queue_lines(waiting: list[dict[str, Any]], told: set[str]) -> list[str]:
     lines = []
     for each in waiting[:_LISTED]:
         seeds = f", {len(each['seeds'])} times" if len(each["seeds"]) > 1 else ""
-        lines.append(f"{_name(each)}: {each['state']}{seeds}" + (f", {each['why']}" if each["why"] else ""))
+        why = "" if each["why"] in told else each["why"]
+        lines.append(f"{_name(each)}: {each['state']}{seeds}" + (f", {why}" if why else ""))
         if each["due"]:
             lines.append(f"        tried again after {_when(each['due'])}")
     return (lines or ["nothing"]) + _more(waiting)
@@ -292,6 +293,12 @@ def _failed_lines(failed: dict[str, Any]) -> list[str]:
         f"        {times}{end}: {failed['why']}",
         f"        log: {failed['log']}" if failed["log"] else "",
     ]
+
+
+def _unpublished_lines(o: dict[str, Any]) -> list[str]:
+    trouble = o["publish_trouble"]
+    why = [f"tried at {_when(trouble['time'])}: {trouble['message']}", trouble["hint"]] if trouble else []
+    return [_name(each) for each in o["unpublished"][:_LISTED]] + _more(o["unpublished"]) + why
 
 
 def _published_line(published: dict[str, Any] | None) -> str:

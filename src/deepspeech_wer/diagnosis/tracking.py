@@ -72,9 +72,12 @@ def github(settings: Settings) -> Iterator[Check]:
 def lock_and_journal(settings: Settings) -> Iterator[Check]:
     """Who holds the lock, and whether what the tracker remembers can be read."""
     path = settings.cache / "lock"
-    holder = lock.holder(path)
+    holder, obstacle = lock.holder(path), lock.obstacle(path)
     left = f"free; {path} was left behind by a run that was killed, which the next one takes over"
-    yield ok("lock", f"held by {holder}" if holder else left if path.exists() else "free")
+    if obstacle and not holder:
+        yield fail("lock", obstacle, "remove what is there, or check its owner and permissions")
+    else:
+        yield ok("lock", f"held by {holder}" if holder else left if path.exists() else "free")
     journal = settings.dataroot / "journal.jsonl"
     pointer = settings.cache / "last_sha1"
     try:
