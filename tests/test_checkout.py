@@ -46,6 +46,17 @@ def test_the_files_of_the_landing_are_there_and_then_gone(repository: Repository
     assert not folder.exists()
 
 
+def test_a_branch_of_which_git_makes_no_local_one_is_no_landings_fault(repository: Repository, tmp_path: Path) -> None:
+    repository.git("update-ref", "refs/heads/-rf", "HEAD")
+    repository.git("symbolic-ref", "HEAD", "refs/heads/-rf")
+    mirror, landing = land(repository, tmp_path)
+    branch = find_head(mirror.url, "HEAD").branch
+    assert branch == "-rf"
+    with checked_out(mirror, landing, tmp_path / "clone", branch):
+        assert (tmp_path / "clone" / "a").read_text() == "1"
+        assert Repository(tmp_path / "clone").git("rev-parse", "HEAD") == landing.sha
+
+
 def test_what_an_earlier_run_left_is_wiped_first(repository: Repository, tmp_path: Path) -> None:
     mirror, landing = land(repository, tmp_path)
     folder = tmp_path / "clone"

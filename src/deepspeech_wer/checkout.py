@@ -27,11 +27,10 @@ def checked_out(mirror: Mirror, landing: Landing, folder: Path, branch: str, kee
     """``folder`` with the files of ``landing``, submodules included, gone after the block unless it is to ``keep``.
 
     Where it is kept, those of other landings beside it, which are named after their SHAs, go before. ``branch`` is what
-    the work tree is on; ``HEAD`` or a full ref leave it on none. The clone borrows its objects from the mirror, which
-    is made anew where it turns out to be damaged; its ``origin`` is the repository itself, without a password. Raises
-    LandingFailed where git cannot check the commit out, EnvironmentFailure where that is for want of room, and
-    RepositoryError where a damaged mirror cannot be made anew. Where the block or the checking out is interrupted, all
-    processes below this one are ended.
+    the work tree is on; ``HEAD``, a full ref and what git takes for no name of a branch leave it on none. The clone
+    borrows its objects from the mirror, which is made anew where it turns out to be damaged; its ``origin`` is the
+    repository itself, without a password. Raises LandingFailed where git cannot check the commit out,
+    EnvironmentFailure where that is for want of room, and RepositoryError where a damaged mirror cannot be made anew.
     """
     import git
 
@@ -78,8 +77,9 @@ def _clone(mirror: Mirror, landing: Landing, folder: Path, branch: str) -> git.R
     )
     clone.git.update_environment(**quiet)
     clone.git.remote("set-url", "origin", public(mirror.url))
-    on_branch = ("--detach",) if branch == "HEAD" or branch.startswith("refs/") else ("-B", branch)
-    clone.git.checkout("--quiet", "--force", *on_branch, landing.sha)
+    # A server may have a branch such as `-rf`, of which git makes no local one.
+    has_no_branch = branch == "HEAD" or branch.startswith(("refs/", "-"))
+    clone.git.checkout("--quiet", "--force", *(("--detach",) if has_no_branch else ("-B", branch)), landing.sha)
     return clone
 
 
