@@ -27,7 +27,12 @@ from ssh_servers import Server, asyncssh_server, new_key, public_line
 
 #: A fake of TensorFlow: the real one takes many seconds to import, and no GPU is here for it to see.
 TENSORFLOW = """
+import os, pathlib
 from types import SimpleNamespace
+for variable, usual in (("KERAS_HOME", "~/.keras"), ("MPLCONFIGDIR", "~/.config/matplotlib")):  # as the real ones do
+    folder = pathlib.Path(os.environ.get(variable) or usual).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "written").write_text("")
 __version__ = "2.99.0"
 _DEVICES = [SimpleNamespace(name=f"/physical_device:GPU:{{n}}") for n in range({gpus})]
 config = SimpleNamespace(
@@ -462,7 +467,9 @@ def publishing_to(server: Server, settings: Settings, **changes: Any) -> Setting
 def website(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> list[Check]:
     """The findings, with the one of an examination that cannot go on."""
     monkeypatch.setattr(doctor, "EXAMINATIONS", (("website", publishing.website),))
-    return doctor.check(settings)[1:]
+    found = doctor.check(settings)[1:]
+    assert len({check.name for check in found}) == len(found), "one line for each name"
+    return found
 
 
 def test_no_server_or_half_of_one(settings: Settings) -> None:
@@ -493,7 +500,7 @@ def test_a_server_is_looked_at_and_left_as_it_is(
     assert website(publishing_to(server, settings), monkeypatch)[-1].found == "www is ours"
     (server.home / "www" / ".htaccess").unlink()
     check = website(publishing_to(server, settings), monkeypatch)[-1]
-    assert (check.state, "not ours" in check.found) == (State.FAIL, True)
+    assert (check.name, check.state, "not ours" in check.found) == ("web root", State.FAIL, True)
     assert [path.name for path in (server.home / "www").iterdir()] == ["index.htm"]
 
 
@@ -520,4 +527,4 @@ def test_a_server_that_is_away(settings: Settings, server: Server, monkeypatch: 
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     check = website(publishing_to(server, settings, website_server_port=port), monkeypatch)[-1]
-    assert (check.state, "cannot connect" in check.found) == (State.FAIL, True)
+    assert (check.name, check.state, "cannot connect" in check.found) == ("ssh login", State.FAIL, True)

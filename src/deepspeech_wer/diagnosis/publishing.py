@@ -34,7 +34,11 @@ def website(settings: Settings) -> Iterator[Check]:
     except TrackerError as error:
         yield fail("ssh key", error.message, error.hint)
         return
-    yield _host_key(target)
+    try:
+        yield _host_key(target)
+    except TrackerError as error:
+        yield fail("host key", error.message, error.hint)
+        return
     yield from _login(target)
 
 
@@ -63,10 +67,15 @@ def _host_key(target: Target) -> Check:
 
 
 def _login(target: Target) -> Iterator[Check]:
-    """The login and, by it, the web root. Raises PublishError."""
+    """The login and, by it, the web root."""
     from deepspeech_wer.publish import release
     from deepspeech_wer.publish.sftp import connect
 
-    with connect(target) as connection:
-        yield ok("ssh login", f"{target.username} at {target.host}, with SFTP")
-        yield ok("web root", release.look(connection, target))
+    name = "ssh login"
+    try:
+        with connect(target) as connection:
+            yield ok(name, f"{target.username} at {target.host}, with SFTP")
+            name = "web root"
+            yield ok(name, release.look(connection, target))
+    except TrackerError as error:
+        yield fail(name, error.message, error.hint)

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 from deepspeech_wer.config import Settings
@@ -132,18 +133,23 @@ class _Said:
 
 
 def _ask(settings: Settings, interpreter: str, program: str, seconds: int) -> _Said:
-    """Have the job's Python run a line, in the job's environment. What it prints after the mark is the answer."""
+    """Have the job's Python run a line, in the job's environment. What it prints after the mark is the answer.
+
+    Keras and Matplotlib write their settings where they are imported: those go with the answer.
+    """
     try:
-        done = subprocess.run(
-            [interpreter, "-c", program],
-            env=_environment(settings) | {"TF_CPP_MIN_LOG_LEVEL": "3"},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=seconds,
-            cwd="/",
-        )
+        with tempfile.TemporaryDirectory(prefix="deepspeech-wer-doctor-") as folder:
+            ours = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_HOME": folder, "MPLCONFIGDIR": folder}
+            done = subprocess.run(
+                [interpreter, "-c", program],
+                env=_environment(settings) | ours,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                cwd="/",
+            )
     except subprocess.TimeoutExpired:
         return _Said(None, f"it was not done within {seconds} s")
     except OSError as error:
