@@ -175,10 +175,13 @@ def sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"n_hidden": "b", EVIL: 2, "constructor": 2, MARKED_NAME: "z"},
     ]
     many = {f"a_name_that_goes_on_and_on_for_quite_a_while_{n:03d}": f"value_{n}_" * 9 for n in range(300)}
+    reasons = [made.failed(archive, 6, "the kernel said so " * 26), made.failed(archive, 7, "x" * 500)]
     kinds = {
         "history": history,
         "seeded": made.seeded_history(archive / "seeded"),
         "changes": [*history, made.trained(archive, 6, made.hyper(0.18, many))],
+        "reasons": [*history, *reasons],
+        "seeded reasons": [*made.seeded_history(archive / "seeded"), *reasons],
         "empty": [],
         "one": history[:1],
         "failures": [made.failed(archive, 1), made.failed(archive, 2)],

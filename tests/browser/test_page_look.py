@@ -44,6 +44,21 @@ def test_a_row_of_three_hundred_changes_keeps_the_table_in_shape(page: Page) -> 
     assert all(line.is_displayed() for line in hidden) and page.js(sizes)[0] <= 0
 
 
+@pytest.mark.parametrize("pixels", [900, 1200, 1440])
+@pytest.mark.parametrize("kind", ["reasons", "seeded reasons"])
+def test_all_of_a_long_reason_is_seen_without_scrolling(page: Page, kind: str, pixels: int) -> None:
+    page.base = page.base.replace("/history/", f"/{kind.replace(' ', '%20')}/")
+    page.width(pixels)
+    page.open()
+    ends = page.js("""const shown = document.querySelector(".scroll").getBoundingClientRect();
+        const range = document.createRange();
+        return [...document.querySelectorAll("td.why")].map((cell) => {
+          range.selectNodeContents(cell); return range.getBoundingClientRect().right - shown.right; });""")
+    assert len(ends) >= 3 and max(ends) <= 0
+    if pixels >= 1200:
+        assert page.js("const s = document.querySelector('.scroll'); return s.scrollWidth - s.clientWidth") <= 0
+
+
 def test_only_failures_and_nothing_at_all(page: Page) -> None:
     page.base = page.base.replace("/history/", "/failures/")
     page.open()
