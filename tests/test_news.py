@@ -98,3 +98,26 @@ def test_a_single_seed_is_no_mean(tell: Telling, tmp_path: Path) -> None:
     assert message["test_wer"] == 0.2
     assert not {"seeds", "spread"} & set(message)
     assert "mean of" not in message["text"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_told"), [(0.40, 0.41, True), (0.40, 0.409, False), (0.41, 0.40, False), (0.2, 0.5, True)]
+)
+def test_a_regression_is_a_rise_by_so_many_points(
+    tell: Telling, tmp_path: Path, before: float, after: float, is_told: bool
+) -> None:
+    runs = [
+        site_records.trained(tmp_path, number, site_records.hyper(wer)) for number, wer in ((1, before), (2, after))
+    ]
+    assert kinds(tell(runs, {runs[1].sha})) == ["regression"] * is_told
+
+
+def test_a_rise_that_chance_explains_is_no_regression(tell: Telling, tmp_path: Path) -> None:
+    runs = [site_records.trained(tmp_path, number, site_records.hyper(wer)) for number, wer in ((1, 0.20), (2, 0.23))]
+    for run, missed in zip(runs, (range(0, 40), range(30, 76)), strict=True):
+        lines = [
+            {"id": str(n), "words": 5, "substitutions": int(n in missed), "deletions": 0, "insertions": 0}
+            for n in range(100)
+        ]
+        (run.folder / "utterances.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert tell(runs, {runs[1].sha}) == []
