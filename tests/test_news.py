@@ -114,7 +114,7 @@ def test_a_regression_is_a_rise_by_so_many_points(
 
 def test_a_rise_that_chance_explains_is_no_regression(tell: Telling, tmp_path: Path) -> None:
     runs = [site_records.trained(tmp_path, number, site_records.hyper(wer)) for number, wer in ((1, 0.20), (2, 0.23))]
-    for run, missed in zip(runs, (range(0, 40), range(30, 76)), strict=True):
+    for run, missed in zip(runs, (range(40), range(30, 76)), strict=True):
         lines = [
             {"id": str(n), "words": 5, "substitutions": int(n in missed), "deletions": 0, "insertions": 0}
             for n in range(100)
