@@ -19,7 +19,7 @@ from faults.landings import Watcher
 from faults.month_history import KINDS
 
 if TYPE_CHECKING:
-    from faults.month import Done, Month
+    from faults.month import Month
 
 #: The exit codes that are documented, and those of signals that a month sends.
 CODES = {0, 70, 76}
@@ -32,6 +32,22 @@ _ENDED = re.compile(r"was ended by SIG(KILL|TERM)|was ended by SIGTERM, from out
 
 #: Bytes that a log may have beyond ds_log_limit: what the tracker itself has to say.
 _OWN_WORDS = 8192
+
+
+@dataclass(frozen=True)
+class Done:
+    """A tick that is over: its exit code, what it told, what was done to it, and what was wrong meanwhile."""
+
+    number: int
+    code: int
+    told: str
+    disturbed: str
+    troubles: frozenset[str]
+
+    @property
+    def killed(self) -> bool:
+        """Whether something was ended outright, so that it could not clean up after itself."""
+        return self.disturbed in ("kill", "kill_all", "kill_worker", "stop_worker")
 
 
 @dataclass(frozen=True)
