@@ -148,8 +148,9 @@ class Page:
         return [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
+    """A browser for one module's tests: those of other modules may end every process below the one that runs them."""
     options = Options()
     options.binary_location = support.system_program("chromium", "chromium")
     for flag in [*FLAGS.split(), f"--user-data-dir={tmp_path_factory.mktemp('chromium')}"]:
