@@ -240,6 +240,7 @@ class Checks:
             (None, None, [], [], None)
         ), told
         given_up = {sha for sha, own in of.items() if any(line["state"] == "passed" for line in own)}
+        given_up -= {run.sha for run in self.archive() if run.trained}  # one seed of it has a figure
         untold = given_up - {each.get("sha") for each in self._told() if each["kind"] == "failure"}
         kills = sum(done.code not in CODES for done in month.done)
         assert month.was_deaf or len(untold) <= kills, f"nobody was told of {untold}"
