@@ -10,9 +10,7 @@ from __future__ import annotations
 import io
 import os
 import shlex
-import signal
 import stat
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from deepspeech_wer import secret
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.knownhosts import host_key
 from deepspeech_wer.publish.target import Target
@@ -189,34 +188,7 @@ def _paramiko_key(path: Path, loaded: Any) -> Any:
 
 
 def _passphrase(command: str) -> bytes:
-    """What ``command`` prints, without the line's end.
-
-    Neither the command nor anything it printed is told: people write secrets into commands. Its first
-    word is, so that the user knows which one failed.
-    """
-    hint = "run the command by hand: it must print the passphrase on its standard output and exit with 0"
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = []
-    if not words:
-        raise PublishError("the passphrase command is not a command: it is empty or has an open quote", hint)
-    try:
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-    except OSError as error:
-        raise PublishError(f"the passphrase command {words[0]} does not start: {error.strerror}", hint) from None
-    try:
-        output, _ = process.communicate(timeout=PASSPHRASE_SECONDS)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        raise PublishError(
-            f"the passphrase command {words[0]} did not end within {PASSPHRASE_SECONDS:g} s", hint
-        ) from None
-    if process.returncode:
-        raise PublishError(f"the passphrase command {words[0]} failed with exit code {process.returncode}", hint)
-    return output.rstrip(b"\r\n")
+    """What ``command`` prints, without the line's end. Raises PublishError."""
+    return secret.printed_by(command, "the passphrase command", "passphrase", PASSPHRASE_SECONDS, PublishError).rstrip(
+        b"\r\n"
+    )

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import signal
-import subprocess
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from deepspeech_wer import secret
 from deepspeech_wer.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -96,31 +94,6 @@ def _checked(token: str, name: str) -> str:
 
 
 def printed_by(command: str, seconds: float = COMMAND_SECONDS) -> str:
-    """What ``command`` prints, without the space around it.
-
-    Neither the command nor what it printed is told, for both may be secret; its first word is. Raises SettingsError.
-    """
-    hint = "run the command by hand: it must print the token on its standard output and exit with 0"
-    try:
-        words = shlex.split(command)
-    except ValueError:
-        words = []
-    if not words:
-        raise SettingsError("ds_github_token_command is not a command: it is empty or has an open quote", hint)
-    try:
-        process = subprocess.Popen(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
-        )
-    except OSError as error:
-        raise SettingsError(f"ds_github_token_command: {words[0]} does not start: {error.strerror}", hint) from None
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except BaseException as error:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        if not isinstance(error, subprocess.TimeoutExpired):
-            raise
-        raise SettingsError(f"ds_github_token_command: {words[0]} did not end within {seconds:g} s", hint) from None
-    if process.returncode:
-        raise SettingsError(f"ds_github_token_command: {words[0]} failed with exit code {process.returncode}", hint)
+    """The token that ``command`` prints, without the space around it. Raises SettingsError."""
+    output = secret.printed_by(command, "ds_github_token_command:", "token", seconds, SettingsError)
     return output.decode(errors="replace").strip()
