@@ -148,20 +148,43 @@ class Settings:
     commit_url: str = _setting(
         "", kinds.commit_url, "address of a commit's page, with {sha} in it", default_text="known for GitHub and GitLab"
     )
-    website_server_fqdn: str = _setting("", kinds.text, "SFTP server that the site is published to")
-    website_server_port: int = _setting(22, kinds.port, "the SSH port of that server")
+    website_server_fqdn: str = _setting(
+        "", kinds.text, "SFTP server that the site is published to: a name, or a Host of ~/.ssh/config"
+    )
+    website_server_port: int | None = _setting(
+        None, kinds.port, "the SSH port of that server", default_text="~/.ssh/config, else 22"
+    )
     website_server_root: str = _setting("", kinds.text, "the site's folder on the server")
-    website_username: str = _setting("", kinds.text, "login on the server", secret=True)
-    website_privkey: Path | None = _setting(None, kinds.path, "private key file", default_text="ssh-agent", secret=True)
+    website_username: str = _setting("", kinds.text, "login on the server", default_text="~/.ssh/config", secret=True)
+    website_privkey: Path | None = _setting(
+        None, kinds.path, "private key file", default_text="~/.ssh/config, else ssh-agent", secret=True
+    )
     website_privkey_passphrase_command: str = _setting(
         "", kinds.text, "command that prints the passphrase of an encrypted key", secret=True
     )
     website_known_hosts: Path | None = _setting(
         None, kinds.path, "known_hosts file", default_text="~/.ssh/known_hosts, /etc/ssh/ssh_known_hosts"
     )
+    website_ssh_config: Path | None = _setting(
+        None, kinds.path, "ssh's configuration file; /dev/null for none", default_text="~/.ssh/config"
+    )
+    website_folder: Path | None = _setting(
+        None, kinds.path, "folder of this machine that the site is published to, instead of a server"
+    )
+    website_release: str = _setting(
+        "auto",
+        kinds.one_of("auto", "atomic", "plain"),
+        "how a release is put in place: by one switch of a link (atomic), file by file (plain), or as can be (auto)",
+    )
+    website_keep: int = _setting(3, kinds.positive, "releases that are kept there, the newest included")
+    website_compression: str = _setting(
+        "auto", kinds.one_of("auto", "yes", "no"), "whether the connection is compressed; auto: where it pays"
+    )
     website_timeout: float = _setting(
         30.0, kinds.some_seconds, "seconds without progress after which publishing gives up"
     )
+    website_time_limit: float = _setting(1800.0, kinds.seconds, "seconds that publishing may take in all; 0: no limit")
+    website_retries: int = _setting(3, kinds.count, "times that publishing is tried again where the connection fails")
 
     #: Not settings of their own: the tables of the file, and what the command line adds to them.
     job: Mapping[str, str] = field(default_factory=dict)
@@ -184,12 +207,12 @@ class Settings:
 
     @property
     def is_publishing(self) -> bool:
-        """Whether a server is named at all."""
-        return bool(self.website_server_fqdn)
+        """Whether a place to publish to is named at all."""
+        return bool(self.website_server_fqdn or self.website_folder)
 
     def missing_website_variables(self) -> list[str]:
         """The variables without which nothing can be published, and that are not set."""
-        needed = ("website_server_fqdn", "website_username", "website_server_root")
+        needed = () if self.website_folder else ("website_server_fqdn", "website_username", "website_server_root")
         return [f"ds_{name}" for name in needed if not getattr(self, name)]
 
     @property

@@ -56,3 +56,7 @@ class PublishError(TrackerError):
     """The site could not be published; what was there is still there."""
 
     exit_code = EXIT_PUBLISH_FAILED
+
+
+class ConnectionFailed(PublishError):
+    """The way to the server broke, or the server did: to try again may help."""

@@ -1,4 +1,4 @@
-"""Where a site is published to: a folder on an SSH server, and how to get there."""
+"""Where a site is published to: a folder on an SSH server, and how to get there; or a folder of this machine."""
 
 from __future__ import annotations
 
@@ -16,21 +16,41 @@ class Target:
     ``privkey`` is a private key file of any kind; without one the SSH agent's keys are tried.
     ``passphrase_command`` prints the passphrase of an encrypted ``privkey``; it is split as a shell
     would, but no shell runs it. ``known_hosts`` replaces ``~/.ssh/known_hosts`` and
-    ``/etc/ssh/ssh_known_hosts``. ``timeout`` is in seconds without progress, not in all.
+    ``/etc/ssh/ssh_known_hosts``. ``ssh_config`` replaces ``~/.ssh/config``, in which ``host`` is looked up and which
+    gives what is not given here: the address, ``port`` (else 22), ``username``, keys, jump hosts.
+    ``timeout`` is in seconds without progress; ``time_limit`` in seconds for one connection in all, 0 for none.
+    ``compression`` is "yes", "no", or "auto" for when it pays.
     """
 
     host: str
-    port: int
+    port: int | None
     username: str
     root: str
     privkey: Path | None = None
     # Not in the repr: people write secrets into commands.
     passphrase_command: str | None = field(default=None, repr=False)
     known_hosts: Path | None = None
+    ssh_config: Path | None = None
     timeout: float = 30.0
+    time_limit: float = 0.0
+    compression: str = "auto"
 
     def __str__(self) -> str:
         return f"{self.username}@{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder of this machine, such as one that a web server here shows, or that is mounted."""
+
+    root: Path
+    time_limit: float = 0.0
+
+    def __str__(self) -> str:
+        return "this machine"
+
+
+Place = Target | Folder
 
 
 def check(target: Target) -> None:
