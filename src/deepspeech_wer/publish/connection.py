@@ -6,7 +6,7 @@ What pysftp does not do by itself, and where it is mended here:
 * it looks a host key up by the bare name, and takes the first of several -> :class:`CnOpts`
 * it reads RSA and DSA key files alone, and one key at a time -> :class:`Connection`
 * it waits for ever: paramiko retries a write that the network does not take, waits without limit for
-  the answer to a subsystem request, and its keepalive never notices a dead peer -> :class:`_WatchedSocket`
+  the answer to a subsystem request, and its keepalive never notices a dead peer -> :class:`WatchedSocket`
 * its destructor fails on an object whose constructor failed -> the class attributes of :class:`Connection`
 
 This is the heavy half of ``publish/sftp.py``: import it only when connecting.
@@ -14,12 +14,10 @@ This is the heavy half of ``publish/sftp.py``: import it only when connecting.
 
 from __future__ import annotations
 
-import errno
 import logging
 import shlex
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,6 +29,7 @@ from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.keys import Identity, identities
 from deepspeech_wer.publish.knownhosts import Trust, host_key, lookup, verify
 from deepspeech_wer.publish.target import Target
+from deepspeech_wer.publish.watched import WatchedSocket
 
 if hasattr(paramiko, "DSSKey"):
     import pysftp
@@ -58,56 +57,6 @@ _SIGNATURES = {
 
 #: SFTP has no code of its own for a full disk, a quota, or a folder in the way: they all are "Failure".
 _FAILURE_HINT = "see whether the server's disk or the user's quota is full (df -h, quota), and what is at that path"
-
-
-class _WatchedSocket:
-    """A socket whose peer must say something within ``timeout`` seconds of being asked.
-
-    Everything that is sent over SFTP is answered, so hearing nothing while an answer is due means that
-    the server or the network is gone. paramiko polls ``recv`` ten times a second, so that is the place
-    to notice it; a blocked ``send`` is another.
-    """
-
-    def __init__(self, sock: socket.socket, timeout: float) -> None:
-        self._sock = sock
-        self._timeout = timeout
-        self._due: float | None = None
-        self.silent = False
-
-    @contextmanager
-    def answer_due(self) -> Iterator[None]:
-        self._due = time.monotonic() + self._timeout
-        try:
-            yield
-        finally:
-            self._due = None
-
-    def recv(self, size: int) -> bytes:
-        try:
-            data = self._sock.recv(size)
-        except TimeoutError:
-            self._check()
-            raise
-        if self._due is not None:
-            self._due = time.monotonic() + self._timeout
-        return data
-
-    def send(self, data: bytes) -> int:
-        try:
-            return self._sock.send(data)
-        except TimeoutError:
-            self._check()
-            raise
-
-    def _check(self) -> None:
-        due = self._due
-        if due is not None and time.monotonic() > due:
-            self.silent = True
-            # Not a TimeoutError: that one paramiko takes for "try again".
-            raise ConnectionAbortedError(errno.ECONNABORTED, "the server says nothing")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
 
 
 class CnOpts(pysftp.CnOpts):  # type: ignore[misc]
@@ -145,7 +94,7 @@ class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
     servers hang up on the second request.
     """
 
-    def __init__(self, target: Target, sock: _WatchedSocket) -> None:
+    def __init__(self, target: Target, sock: WatchedSocket) -> None:
         super().__init__(sock)
         self._target = target
         # The watched socket ends a silence after one timeout; these end a server that only dribbles.
@@ -233,7 +182,7 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         self._cnopts = CnOpts(target)
         with identities(target) as keys:
             self._identities = keys
-            self._socket = _WatchedSocket(_open_socket(target), target.timeout)
+            self._socket = WatchedSocket(_open_socket(target), target.timeout)
             try:
                 with self.step("connect"):
                     super().__init__(target.host, username=target.username, port=target.port, cnopts=self._cnopts)
@@ -241,6 +190,17 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
             except BaseException:
                 self.close()
                 raise
+
+    @property
+    def transport(self) -> Any:
+        """paramiko's transport: logged in, on which channels can be opened."""
+        return self._transport
+
+    @property
+    def socket(self) -> WatchedSocket:
+        """What the transport talks through; knows whether the server fell silent."""
+        watched: WatchedSocket = self._socket
+        return watched
 
     def _start_transport(self, host: str, port: int) -> None:
         self._transport = _Transport(self.target, self._socket)
