@@ -14,6 +14,7 @@ This is the heavy half of ``publish/sftp.py``: import it only when connecting.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shlex
 import socket
