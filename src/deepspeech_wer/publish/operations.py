@@ -247,3 +247,12 @@ class Store(Protocol):
 
     def refused(self, operation: Operation, refusal: Refusal, hint: str = "") -> PublishError:
         """The error that tells of a refusal: place, step, path, what the place said; a hint fit for the kind."""
+
+
+def require_unchanged(content: Content, sha256: str) -> None:
+    """Raises PublishError where what was read of ``content`` is not what it was when the release was planned."""
+    if sha256 != content.sha256:
+        raise PublishError(
+            f"{content.name} changed while it was being published",
+            "publish again, when nothing else writes there",
+        )
