@@ -4,7 +4,7 @@ The same operations as on a server, carried out one after the other. Links out o
 would see them: nothing is followed but what the release itself has made.
 """
 
-# ruff: noqa: PTH - operations are on paths as texts, one system call each
+# ruff: noqa: PTH102, PTH106, PTH108, PTH112, PTH115, PTH211 (one system call an operation, on paths as texts)
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def opened(folder: Folder) -> Iterator[FolderStore]:
 class FolderStore:
     """See :class:`deepspeech_wer.publish.operations.Store`."""
 
-    replaces = links = symlinks = True
+    replaces = links = symlinks = in_order = True
 
     def __init__(self, folder: Folder) -> None:
         self.name = str(folder)

@@ -31,11 +31,15 @@ class NotOurs(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """A file of a release. ``mtime`` is the one on the server, in seconds; None in manifests of version 1."""
+    """A file of a release. ``mtime`` is the one on the server, in seconds; None in manifests of version 1.
+
+    ``old`` is what only pages of the release before need: it stays for those who have one of them open.
+    """
 
     sha256: str
     size: int
     mtime: int | None = None
+    old: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Manifest:
     files: dict[str, Entry] = field(default_factory=dict)
 
     def dump(self) -> bytes:
-        files = {path: vars(entry) for path, entry in sorted(self.files.items())}
+        files = {path: _without_defaults(entry) for path, entry in sorted(self.files.items())}
         content = {"format": FORMAT, "version": VERSION, **vars(self), "files": files}
         return (json.dumps(content, indent=None if len(files) > 100 else 1) + "\n").encode()
 
@@ -79,6 +83,10 @@ def parse(text: bytes) -> Manifest:
         raise NotOurs("is damaged") from None
 
 
+def _without_defaults(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in vars(entry).items() if value is not None and value is not False}
+
+
 def _path(path: str) -> str:
     if path.startswith("/") or "\0" in path or not set(path.split("/")).isdisjoint(("", ".", "..")):
         raise ValueError(path)
@@ -91,4 +99,4 @@ def _entry(value: dict[str, Any]) -> Entry:
         raise ValueError(sha256)
     if type(size) is not int or size < 0 or not (mtime is None or type(mtime) is int):
         raise ValueError(size)
-    return Entry(sha256, size, mtime)
+    return Entry(sha256, size, mtime, value.get("old") is True)

@@ -241,6 +241,8 @@ class Store(Protocol):
     replaces: bool
     links: bool
     symlinks: bool
+    #: Whether it works strictly in order, so that a chain is sent at once and costs one round trip, however long.
+    in_order: bool
 
     def run(self, chains: Sequence[Chain], progress: Progress | None = None) -> list[list[Any]]:
         """Carries out all chains, side by side; the answers in the same shape."""
