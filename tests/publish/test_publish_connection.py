@@ -19,13 +19,13 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.sftp import connect
+from deepspeech_wer.publish.connection import Connection
 from deepspeech_wer.publish.target import Target
 from ssh_servers import KINDS, new_key, public_line
 
 
 def listing(target: Target) -> list[str]:
-    with connect(target) as connection, connection.step("list the login folder"):
+    with Connection(target) as connection:
         names: list[str] = connection.listdir(".")
         return names
 
@@ -258,14 +258,6 @@ def test_a_server_that_asks_for_more_than_a_key_is_told(start_server: Callable[.
 # The way there -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "subsystem", ["Subsystem other /bin/false", "Subsystem sftp /bin/false", "Subsystem sftp /bin/echo hello there"]
-)
-def test_a_server_without_sftp_is_told(start_server: Callable[..., Any], subsystem: str) -> None:
-    error = refusal(start_server("openssh", settings=[subsystem]).target())
-    assert "could not open an SFTP session" in error.message and "Subsystem sftp" in error.hint
-
-
 def test_nobody_listens(server: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -284,9 +276,9 @@ def test_something_else_than_an_ssh_server(start_server: Callable[..., Any], gre
     # In a process of its own, where nobody has set up logging: paramiko's then goes to standard error.
     code = (
         "import sys; from pathlib import Path; from deepspeech_wer.errors import PublishError\n"
-        "from deepspeech_wer.publish.sftp import Target, connect\n"
+        "from deepspeech_wer.publish.connection import Connection, Target\n"
         "target = Target('127.0.0.1', int(sys.argv[1]), 'me', 'www', privkey=Path(sys.argv[2]))\n"
-        "try: connect(target).__enter__()\n"
+        "try: Connection(target)\n"
         "except PublishError as error: print(error.message)"
     )
     privkey = start_server("asyncssh").privkey

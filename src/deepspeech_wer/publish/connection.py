@@ -14,22 +14,19 @@ This is the heavy half of ``publish/sftp.py``: import it only when connecting.
 
 from __future__ import annotations
 
-import errno
 import logging
 import shlex
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import paramiko
 from paramiko.auth_handler import AuthOnlyHandler
 
-from deepspeech_wer.errors import PublishError
+from deepspeech_wer.errors import ConnectionFailed, PublishError
 from deepspeech_wer.publish.keys import Identity, identities
 from deepspeech_wer.publish.knownhosts import Trust, host_key, lookup, verify
-from deepspeech_wer.publish.target import Target
+from deepspeech_wer.publish.target import Target, check
 from deepspeech_wer.publish.watched import WatchedSocket
 
 if hasattr(paramiko, "DSSKey"):
@@ -47,6 +44,16 @@ else:
 if logging.getLogger("paramiko").level == logging.NOTSET:
     logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
+
+def _tune(transport: Any) -> None:
+    """What makes transfers quick, set before the key exchange, where the SFTP layer has something to set."""
+    try:
+        from deepspeech_wer.publish.channel import tune
+    except ImportError:
+        return
+    tune(transport)
+
+
 #: What we accept as a signature of the host, best first; an RSA key signs with two of them.
 _SIGNATURES = {
     "ssh-ed25519": ("ssh-ed25519",),
@@ -55,9 +62,6 @@ _SIGNATURES = {
     "ecdsa-sha2-nistp521": ("ecdsa-sha2-nistp521",),
     "ssh-rsa": ("rsa-sha2-512", "rsa-sha2-256"),
 }
-
-#: SFTP has no code of its own for a full disk, a quota, or a folder in the way: they all are "Failure".
-_FAILURE_HINT = "see whether the server's disk or the user's quota is full (df -h, quota), and what is at that path"
 
 
 class CnOpts(pysftp.CnOpts):  # type: ignore[misc]
@@ -101,6 +105,7 @@ class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
         # The watched socket ends a silence after one timeout; these end a server that only dribbles.
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = 2 * target.timeout
         self.channel_timeout = 2 * target.timeout
+        _tune(self)
 
     def run(self) -> None:
         try:
@@ -166,10 +171,10 @@ class _Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
 
 
 class Connection(pysftp.Connection):  # type: ignore[misc]
-    """An open SFTP session with a :class:`Target`; everything pysftp's ``Connection`` can do.
+    """A connection to a :class:`Target`, logged in; everything pysftp's ``Connection`` can do, too.
 
-    Do what talks to the server in a :meth:`step`, which bounds the wait and tells failures as
-    PublishError with host and step.
+    It opens no SFTP session by itself: open channels on :attr:`transport`. pysftp's own session begins
+    with the first of its methods that is called.
     """
 
     # pysftp's destructor closes, also what its constructor did not come to set.
@@ -179,15 +184,19 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     _socket: Any = None
 
     def __init__(self, target: Target) -> None:
+        check(target)
         self.target = target
         self._cnopts = CnOpts(target)
         with identities(target) as keys:
             self._identities = keys
             self._socket = WatchedSocket(_open_socket(target), target.timeout)
             try:
-                with self.step("connect"):
+                with self._socket.answer_due():
                     super().__init__(target.host, username=target.username, port=target.port, cnopts=self._cnopts)
-                self._sftp_connect()
+            except (OSError, EOFError, paramiko.SSHException) as error:
+                failure = self._failure(error)
+                self.close()
+                raise failure from error
             except BaseException:
                 self.close()
                 raise
@@ -209,27 +218,8 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
     def _set_authentication(self, password: None, private_key: None, private_key_pass: None) -> None:
         self._tconnect["pkey"] = self._identities
 
-    def _sftp_connect(self) -> None:
-        if self._sftp_live:
-            return
-        try:
-            with self.step("open an SFTP session"):
-                channel = self._transport.open_session()
-                channel.settimeout(self.target.timeout)
-                channel.invoke_subsystem("sftp")
-                self._sftp = paramiko.SFTPClient(channel)
-        except PublishError as error:
-            if self._socket.silent:
-                raise
-            raise PublishError(
-                error.message,
-                "see whether the server offers SFTP to that user (Subsystem sftp in sshd_config), and whether "
-                f"the login prints anything: sftp -P {self.target.port} {self.target.username}@{self.target.host}",
-            ) from error
-        self._sftp_live = True
-
     def close(self) -> None:
-        """Ends the session; on a server that went silent without waiting for it."""
+        """Ends the connection; to a server that went silent without waiting for it."""
         if self._socket is None:
             return
         if self._socket.silent and self._transport:
@@ -237,62 +227,37 @@ class Connection(pysftp.Connection):  # type: ignore[misc]
         super().close()
         self._socket.close()
 
-    @contextmanager
-    def step(self, what: str, hint: str = "") -> Iterator[None]:
-        """One thing asked of the server, such as "make the folder www/js"; not to be nested.
-
-        Raises PublishError, with ``hint`` in place of the general one, if the server refuses it, the
-        connection is lost, or nothing is heard for ``target.timeout`` seconds (then the connection is
-        closed too, and what is asked later fails at once).
-        """
-        try:
-            with self._socket.answer_due():
-                yield
-        except (OSError, EOFError, paramiko.SSHException, paramiko.SFTPError) as error:
-            if isinstance(error, TimeoutError):
-                self._socket.silent = True
-            if self._socket.silent and self._transport:
-                self._transport.close()
-            raise self._failure(what, hint, error) from error
-
-    def _failure(self, what: str, hint: str, error: Exception) -> PublishError:
-        tried = f"{self.target}: could not {what}"
+    def _failure(self, error: Exception) -> ConnectionFailed:
+        tried = f"{self.target}: could not connect"
         said = str(error)[:200] or type(error).__name__
-        if self._socket.silent:
-            return PublishError(
+        if self._socket.silent or isinstance(error, TimeoutError):
+            self._socket.silent = True
+            return ConnectionFailed(
                 f"{tried}: the server said nothing for {self.target.timeout:g} s",
-                "see whether the server and the network are up; publishing again sends everything again",
+                "see whether the server and the network are up",
             )
-        if isinstance(error, OSError) and error.errno == errno.EACCES:
-            return PublishError(
-                f"{tried}: permission denied",
-                hint or f"let the user {self.target.username} write there (ls -ld, chown or chmod on the server)",
-            )
-        if isinstance(error, OSError) and error.errno == errno.ENOENT:
-            return PublishError(f"{tried}: there is no such file or folder", hint or _FAILURE_HINT)
-        if self._transport is None or not self._transport.is_active():
-            return PublishError(
-                f"{tried}: the connection was lost ({said!r})",
-                "see whether an SSH server is there and what its log says; publishing again sends everything again",
-            )
-        return PublishError(f"{tried}: the server says {said!r}", hint or _FAILURE_HINT)
+        return ConnectionFailed(
+            f"{tried}: the connection was lost ({said!r})",
+            "see whether an SSH server is there and what its log says",
+        )
 
 
 def _open_socket(target: Target) -> socket.socket:
     try:
         return socket.create_connection((target.host, target.port), timeout=target.timeout)
     except (socket.gaierror, UnicodeError) as error:
-        raise PublishError(
+        kind = ConnectionFailed if getattr(error, "errno", None) == socket.EAI_AGAIN else PublishError
+        raise kind(
             f"cannot find the server {target.host}: {error}",
             "see whether the name is right (ds_website_server_fqdn) and the network is up",
         ) from error
     except TimeoutError as error:
-        raise PublishError(
+        raise ConnectionFailed(
             f"{target} does not answer: no connection within {target.timeout:g} s",
             "see whether the server is up, the port is right (ds_website_server_port) and no firewall is between",
         ) from error
     except OSError as error:
-        raise PublishError(
+        raise ConnectionFailed(
             f"cannot connect to {target}: {error.strerror or error}",
             "see whether an SSH server listens there and the port is right (ds_website_server_port)",
         ) from error
