@@ -21,3 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     support.REQUIRE_SYSTEM_PACKAGES = config.getoption("--require-system-packages")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it for what it starts in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header() -> str:
+    import paramiko
+
+    return f"paramiko {paramiko.__version__}"
