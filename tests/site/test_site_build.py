@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,11 @@ def page(root: Path) -> BeautifulSoup:
     return BeautifulSoup((root / "index.html").read_text(), "html.parser")
 
 
+def plain_name(name: str) -> str:
+    """A file's name without the hash that it may have."""
+    return re.sub(r"\.[0-9a-f]{12}(\.\w+)$", r"\1", name)
+
+
 def landings(root: Path) -> list[dict[str, object]]:
     text = (root / "js/landings.js").read_text()
     value = json.loads(text.removeprefix("window.LANDINGS = ").rstrip().removesuffix(";"))
@@ -43,11 +49,12 @@ def test_the_whole_site_is_there(tmp_path: Path) -> None:
     root = tmp_path / "web"
     assert build(records, root, title=TITLE, repository="https://example.org/speech") == root / "index.html"
     files = contents(root)
-    assert {"index.html", "css/site.css", "js/site.js", "js/plotly.min.js", "js/hyper.js", "js/landings.js"} <= set(
-        files
-    )
+    assert {"index.html", "js/hyper.js", "js/landings.js"} <= set(files)
     assert files["js/hyper.js"].decode() == hyperjs.merge(records)
-    assert b"plotly.js v" in files["js/plotly.min.js"][:200]
+    loaded = {plain_name(name): content for name, content in files.items() if name != plain_name(name)}
+    assert {"css/site.css", "js/site.js", "js/plotly.min.js", "js/hyper.js", "js/landings.js"} <= set(loaded)
+    assert loaded["js/hyper.js"] == files["js/hyper.js"] and loaded["js/landings.js"] == files["js/landings.js"]
+    assert b"plotly.js v" in loaded["js/plotly.min.js"][:200]
     assert files["runs/3-first/log.txt"] == b"log of 3-first\n"
     assert set(json.loads(files[LIST])["files"]) == set(files) - {LIST}
 
@@ -77,7 +84,11 @@ def test_only_what_changed_is_written(tmp_path: Path) -> None:
     before = {name: (root / name).stat().st_ino for name in contents(root)}
     build(records, root, title=TITLE)
     written = {name for name in contents(root) if before.get(name) != (root / name).stat().st_ino}
-    assert written == {"index.html", "js/hyper.js", "js/landings.js", f"runs/{records[-1].run_id}/log.txt", LIST}
+    loaded = {name for name in written if name != plain_name(name)}
+    assert {plain_name(name) for name in loaded} == {"js/hyper.js", "js/landings.js"}
+    log = f"runs/{records[-1].run_id}/log.txt"
+    assert written - loaded == {"index.html", "js/hyper.js", "js/landings.js", log, LIST}
+    assert len({plain_name(name) for name in contents(root)}) == len(contents(root)) - 2, "the old data are gone"
 
 
 def test_what_is_no_longer_part_of_the_site_goes_and_the_rest_stays(tmp_path: Path) -> None:
