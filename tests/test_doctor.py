@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import http.server
 import json
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,12 +17,13 @@ from typing import Any
 
 import pytest
 
-from deepspeech_wer import config, doctor, lock, schedule
+from deepspeech_wer import config, doctor, lock, page, schedule
 from deepspeech_wer.config import Settings
 from deepspeech_wer.diagnosis import Check, Examination, State, machine, publishing, tracking, training, within
 from deepspeech_wer.errors import RepositoryError, TrackerError
 from deepspeech_wer.job import gpu, processes
 from deepspeech_wer.journal import Journal
+from deepspeech_wer.log import Log
 from github_server import FakeGitHub, Fault
 from history import Repository
 from installation import Installation
@@ -477,7 +481,7 @@ def test_no_server_or_half_of_one(settings: Settings) -> None:
     assert one(publishing.website, replace(settings, website_username="wer")).state is State.WARN
     check = one(publishing.website, replace(settings, website_server_fqdn="www.example.org"))
     assert check.state is State.FAIL
-    assert "ds_website_username, ds_website_server_root" in check.found
+    assert "ds_website_username and ds_website_server_root not set" in check.found
 
 
 def test_a_server_is_looked_at_and_left_as_it_is(
@@ -491,17 +495,80 @@ def test_a_server_is_looked_at_and_left_as_it_is(
         ("ssh login", State.OK),
         ("web root", State.OK),
     ]
-    assert found[-1].found == "www is not there yet, and will be made"
+    assert found[-1].found.startswith("www is not there yet, and will be made")
     assert list(server.home.iterdir()) == []
     (server.home / "www").mkdir()
-    assert website(publishing_to(server, settings), monkeypatch)[-1].found == "www is empty"
+    assert website(publishing_to(server, settings), monkeypatch)[-1].found.startswith("www is empty: ")
     (server.home / "www" / "index.htm").write_text("")
     (server.home / "www" / ".htaccess").write_text("")
-    assert website(publishing_to(server, settings), monkeypatch)[-1].found == "www is ours"
+    check = website(publishing_to(server, settings), monkeypatch)[-1]
+    assert check.found == "www is that of an older installation: plain releases, file by file"
     (server.home / "www" / ".htaccess").unlink()
     check = website(publishing_to(server, settings), monkeypatch)[-1]
     assert (check.name, check.state, "not ours" in check.found) == ("web root", State.FAIL, True)
     assert [path.name for path in (server.home / "www").iterdir()] == ["index.htm"]
+
+
+def test_what_is_published_is_told(settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    to_server = publishing_to(server, settings)
+    page.build(to_server, Log())
+    page.publish(to_server, Log())
+    check = website(to_server, monkeypatch)[-1]
+    assert (check.name, check.state) == ("web root", State.OK)
+    assert check.found.startswith("www is ours: atomic releases, showing 20")
+    assert check.found.endswith("; 1 kept")
+    check = website(replace(to_server, website_release="plain"), monkeypatch)[-1]
+    assert (check.name, check.state, "ds_website_release" in check.found) == ("web root", State.FAIL, True)
+
+
+def test_a_folder_of_this_machine(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local = replace(settings, website_folder=tmp_path / "www")
+    found = website(local, monkeypatch)
+    assert [(check.name, check.state) for check in found] == [("website", State.OK), ("web root", State.OK)]
+    assert found[0].found == f"the folder {tmp_path / 'www'}"
+    assert not (tmp_path / "www").exists()
+    (tmp_path / "www").write_text("")
+    assert website(local, monkeypatch)[-1].state is State.FAIL
+    check = one(publishing.website, replace(local, website_server_fqdn="www.example.org"))
+    assert (check.state, "choose one" in check.mend) == (State.FAIL, True)
+
+
+@contextlib.contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """The address at which the folder is read."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}/"
+        web.shutdown()
+        thread.join()
+
+
+def test_whether_the_page_is_what_is_published(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    www = tmp_path / "www"
+    local = replace(settings, website_folder=www)
+    page.build(local, Log())
+    page.publish(local, Log())
+    with web_server(www) as url:
+        for address in (url, f"{url}current/", f"{url}index.html"):
+            check = website(replace(local, site_url=address), monkeypatch)[-1]
+            assert (check.name, check.state) == ("site", State.OK), check
+        check = website(replace(local, site_url=f"{url}absent"), monkeypatch)[-1]
+        assert (check.state, "answers 404" in check.found) == (State.WARN, True)
+        check = website(replace(local, site_url=f"{url}current/js/hyper.js"), monkeypatch)[-1]
+        assert (check.state, "something else" in check.found) == (State.WARN, True)
+    check = website(replace(local, site_url=url), monkeypatch)[-1]
+    assert (check.state, "cannot be read from here" in check.found) == (State.WARN, True)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setattr(publishing, "_PAGE_SECONDS", 0.4)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        check = website(replace(local, site_url=address), monkeypatch)[-1]
+    assert (check.name, check.state) == ("site", State.WARN)
 
 
 def test_keys_that_will_not_do(settings: Settings, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -516,7 +583,7 @@ def test_keys_that_will_not_do(settings: Settings, server: Server, monkeypatch: 
     server.known_hosts.write_text("")
     *_, host_key, login = website(publishing_to(server, settings), monkeypatch)
     assert (host_key.name, host_key.state) == ("host key", State.WARN)
-    assert (login.state, "ssh-keyscan" in login.mend) == (State.FAIL, True)
+    assert (login.state, "trust-host" in login.mend) == (State.FAIL, True)
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     check = website(publishing_to(server, settings, website_privkey=None), monkeypatch)[-1]
     assert (check.name, check.state) == ("ssh key", State.FAIL)

@@ -152,6 +152,25 @@ def test_by_hand_without_the_variables_says_which_are_missing(installation: Inst
     assert not installation.data.exists()
 
 
+def test_by_hand_with_the_login_of_the_configuration_of_ssh(
+    installation: Installation, server: Server, result: Path, tmp_path: Path
+) -> None:
+    del installation.variables["ds_website_username"], installation.variables["ds_website_privkey"]
+    config = tmp_path / "ssh_config"
+    config.write_text(f"Host 127.0.0.1\n  User {server.username}\n  IdentityFile {server.privkey}\n")
+    installation.variables["ds_website_ssh_config"] = str(config)
+    done = by_hand(installation, tmp_path, result)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(published(server)) == 1
+
+
+def test_by_hand_to_a_folder_of_this_machine(installation: Installation, result: Path, tmp_path: Path) -> None:
+    installation.variables = {"ds_website_folder": str(tmp_path / "srv")}
+    done = by_hand(installation, tmp_path, result)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(hyperjs.read((tmp_path / "srv" / "js" / "hyper.js").read_text())) == 1
+
+
 def test_by_hand_under_the_tracker_does_nothing(installation: Installation, result: Path) -> None:
     installation.variables["ds_run_id"] = "20261121-120000-aaaaaaa"
     done = by_hand(installation, result, result)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from deepspeech_wer import attempt, discovery, errors, housekeeping, lock, page, trouble
+from deepspeech_wer import attempt, discovery, errors, housekeeping, lock, page, trouble, website
 from deepspeech_wer.config import Settings
 from deepspeech_wer.errors import SettingsError, TrackerError
 from deepspeech_wer.journal import Journal, State
@@ -46,7 +46,7 @@ def bisect(settings: Settings, good: str, bad: str, log: Log, *, threshold: floa
     LockHeld, RepositoryError and EnvironmentFailure.
     """
     url = settings.require_repository()
-    page.require_website(settings)
+    website.require(settings)
     journal = Journal(*settings.journal_files)
     judge = by_significance if significance else by_threshold(settings.regression if threshold is None else threshold)
     with lock.held(settings.cache / "lock", "deepspeech-wer bisect"):

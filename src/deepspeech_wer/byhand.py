@@ -10,7 +10,7 @@ import os
 import shutil
 from pathlib import Path
 
-from deepspeech_wer import lock, page
+from deepspeech_wer import lock, page, website
 from deepspeech_wer.config import Settings, load
 from deepspeech_wer.errors import EXIT_DONE, EXIT_PUBLISH_FAILED, PublishError, TrackerError
 from deepspeech_wer.job.spec import TRAINED, JobSpec, Status
@@ -33,7 +33,7 @@ def maybe_publish(result: str | Path) -> int:
         return EXIT_DONE
     try:
         settings = load()
-        if missing := settings.missing_website_variables():
+        if missing := website.missing(settings):
             print(f"Not published: set {', '.join(missing)} to publish the results of a run by hand.")
             return EXIT_DONE
         _keep(Path(result), settings)

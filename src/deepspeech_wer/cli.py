@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from collections.abc import Callable, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepspeech_wer import __version__, config, kinds
+from deepspeech_wer import __version__, command, config, kinds
 from deepspeech_wer.config import Settings
-from deepspeech_wer.errors import EXIT_DONE, EXIT_RUN_FAILED, TrackerError
+from deepspeech_wer.errors import EXIT_DONE, EXIT_RUN_FAILED
 from deepspeech_wer.log import Log
-from deepspeech_wer.terminal import printable, tell
 
 if TYPE_CHECKING:
     import argparse
-    from types import FrameType
 
 #: What git sets for its hooks: a tick that one of them starts would take the hook's repository for the tracked one.
 _GITS_OWN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_PREFIX")
@@ -29,7 +25,7 @@ exit codes:
   2    usage, or a setting is wrong or missing
   70   a run failed, or could not be begun (repository away, disk full)
   75   another run holds the lock
-  76   publishing failed; what was on the server is still there
+  76   publishing failed; what was published is still there
   130  ended by Ctrl-C;  143  ended by SIGTERM;  129  by a closed terminal
 
 Settings come from --set NAME=VALUE, else the environment, else config.toml in
@@ -39,45 +35,16 @@ $XDG_CONFIG_HOME/deepspeech_wer/. `deepspeech-wer settings` lists them all.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and give its exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
     for name in _GITS_OWN:
         os.environ.pop(name, None)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a subject may hold what the terminal's character set has not
-            stream.reconfigure(errors="backslashreplace")
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if list(arguments) == ["run"]:  # cron's, 96 times a day: to parse this would take a sixth of an idle tick
-            return _tick(config.load())
-        options = _parser(arguments[0] if arguments else "").parse_args(arguments)
-        code = int(options.verb(options))
-        sys.stdout.flush()
-        return code
-    except TrackerError as error:
-        tell(f"deepspeech-wer: {printable(error.message)}")
-        if error.hint:
-            tell(f"  {printable(error.hint)}")
-        return error.exit_code
-    except KeyboardInterrupt:
-        tell("deepspeech-wer: ended by Ctrl-C; the next run goes on from here")
-        return 130
-    except BrokenPipeError:  # `deepspeech-wer settings | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        tell(f"deepspeech-wer: {error.strerror or error}{where}")
-        tell("  check the disk, and the owner and the permissions of that place")
-        return EXIT_RUN_FAILED
+    return command.run(lambda: _do(sys.argv[1:] if arguments is None else arguments))
 
 
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave through every ``finally``, once: a second signal must not cut the cleaning up short."""
-    for each in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        signal.signal(each, signal.SIG_IGN)
-    tell(f"deepspeech-wer: ended by {signal.Signals(number).name}; the next run goes on from here")
-    sys.exit(128 + number)
+def _do(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["run"]:  # cron's, 96 times a day: to parse this would take a sixth of an idle tick
+        return _tick(config.load())
+    options = _parser(arguments[0] if arguments else "").parse_args(arguments)
+    return int(options.verb(options))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -105,14 +72,34 @@ def _site_build(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    from deepspeech_wer import lock, page
+    from deepspeech_wer import lock, page, website
 
     settings = _settings(options)
-    page.require_website(settings, is_needed=True)
+    if options.dry_run:
+        page.preview(settings, options.verify)
+        return EXIT_DONE
+    website.require(settings, is_needed=True)
     with lock.held(settings.cache / "lock", "deepspeech-wer publish"):
         page.build(settings, _log(settings))
-        page.publish(settings, _log(settings))
+        page.publish(settings, _log(settings), options.verify)
     return EXIT_DONE
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    from deepspeech_wer import lock, website
+
+    settings = _settings(options)
+    website.require(settings, is_needed=True)
+    with lock.held(settings.cache / "lock", "deepspeech-wer rollback"):
+        website.rollback(settings, _log(settings))
+    return EXIT_DONE
+
+
+def _trust_host(options: argparse.Namespace) -> int:
+    from deepspeech_wer import website
+    from deepspeech_wer.publish import trust
+
+    return trust.run(website.server_of(_settings(options)), options.fingerprint)
 
 
 def _import_legacy(options: argparse.Namespace) -> int:
@@ -344,7 +331,34 @@ def _add_site(verbs: Any, common: argparse.ArgumentParser) -> None:
 
 def _add_publish(verbs: Any, common: argparse.ArgumentParser) -> None:
     publish = verbs.add_parser("publish", parents=[common], help="build the site and publish it again")
+    publish.add_argument("--dry-run", action="store_true", help="list what would be sent, and change nothing")
+    publish.add_argument("--verify", action="store_true", help="read back and compare what is there already")
     publish.set_defaults(verb=_publish)
+
+
+def _add_rollback(verbs: Any, common: argparse.ArgumentParser) -> None:
+    rollback = verbs.add_parser(
+        "rollback",
+        parents=[common],
+        help="show the release before the present one again",
+        description="Show the release before the present one again; again, the one before that. It stays until the "
+        "next landing, or `deepspeech-wer publish`, makes a new release of all that is archived.",
+    )
+    rollback.set_defaults(verb=_rollback)
+
+
+def _add_trust_host(verbs: Any, common: argparse.ArgumentParser) -> None:
+    trust = verbs.add_parser(
+        "trust-host",
+        parents=[common],
+        help="show the server's host key, ask, and write it to known_hosts",
+        description="Show the fingerprint of the key by which the server proves who it is, ask whether it is the right "
+        "one, and write it to known_hosts. Nothing is published to a server whose key is not known.",
+    )
+    trust.add_argument(
+        "--fingerprint", default="", metavar="SHA256:...", help="what it must be, instead of asking; for scripts"
+    )
+    trust.set_defaults(verb=_trust_host)
 
 
 def _add_import_legacy(verbs: Any, common: argparse.ArgumentParser) -> None:
@@ -372,6 +386,8 @@ _VERBS: dict[str, Callable[[Any, argparse.ArgumentParser], None]] = {
     "install-cron": _add_install_cron,
     "site": _add_site,
     "publish": _add_publish,
+    "rollback": _add_rollback,
+    "trust-host": _add_trust_host,
     "import-legacy": _add_import_legacy,
     "settings": _add_settings,
 }

@@ -210,11 +210,6 @@ class Settings:
         """Whether a place to publish to is named at all."""
         return bool(self.website_server_fqdn or self.website_folder)
 
-    def missing_website_variables(self) -> list[str]:
-        """The variables without which nothing can be published, and that are not set."""
-        needed = () if self.website_folder else ("website_server_fqdn", "website_username", "website_server_root")
-        return [f"ds_{name}" for name in needed if not getattr(self, name)]
-
     @property
     def has_repository(self) -> bool:
         """Whether a repository is named."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deepspeech_wer import discovery, errors, lock, page, trouble
+from deepspeech_wer import discovery, errors, lock, page, trouble, website
 from deepspeech_wer.landings.remote import public
 from deepspeech_wer.settled import settled_at
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def tick(settings: Settings, log: Log) -> int:
     """Run one tick and give the exit code of the command. Raises TrackerError where the tick cannot go on at all."""
     url = settings.require_repository()
-    page.require_website(settings)
+    website.require(settings)
     with lock.held(settings.cache / "lock", "deepspeech-wer run"), trouble.watched(settings, log):
         settled = settled_at(*settings.journal_files)
         if settled is None:
@@ -89,7 +89,7 @@ def plan(settings: Settings, log: Log) -> int:
     from deepspeech_wer.landings import git
 
     url = settings.require_repository()
-    page.require_website(settings)
+    website.require(settings)
     real = Journal(*settings.journal_files)
     if who := lock.holder(settings.cache / "lock"):
         log.step(f"another run is on: {who}")
