@@ -23,30 +23,20 @@ WAYS = {"atomic": "by one switch", "plain": "file by file"}
 
 
 def missing(settings: Settings) -> list[str]:
-    """The variables without which nothing can be published, and that are not set. Raises SettingsError.
+    """The variables without which nothing can be published, and that are not set.
 
-    The login may stand in ``~/.ssh/config``, which is looked at only where it is not set.
+    The login may stand in ``~/.ssh/config``, which is read only where it is not set: an idle tick has no time for that.
+    Raises SettingsError where it cannot be read.
     """
     if settings.website_folder:
         return []
     needed = {
         "ds_website_server_fqdn": settings.website_server_fqdn,
-        "ds_website_username": settings.website_username or _username(settings),
+        "ds_website_username": settings.website_username
+        or (settings.website_server_fqdn and _server(settings).username),
         "ds_website_server_root": settings.website_server_root,
     }
     return [name for name, value in needed.items() if not value]
-
-
-def _username(settings: Settings) -> str:
-    """The login that ``~/.ssh/config`` has for the server, or nothing."""
-    if not settings.website_server_fqdn:
-        return ""
-    from deepspeech_wer.publish.sshconfig import resolve
-
-    try:
-        return resolve(_target(settings)).username
-    except PublishError as error:
-        raise SettingsError(error.message, error.hint) from error
 
 
 def require(settings: Settings, is_needed: bool = False) -> None:
@@ -62,6 +52,10 @@ def require(settings: Settings, is_needed: bool = False) -> None:
         )
     if not (settings.is_publishing or is_needed):
         return
+    for name in ("privkey", "known_hosts", "ssh_config"):
+        file: Path | None = getattr(settings, f"website_{name}")
+        if file is not None and not settings.website_folder and not file.exists():
+            raise SettingsError(f"ds_website_{name} names {file}, which is not there", "name a file that is")
     if absent := missing(settings):
         names = " and ".join(filter(None, (", ".join(absent[:-1]), absent[-1])))
         if settings.website_server_fqdn:
@@ -70,10 +64,6 @@ def require(settings: Settings, is_needed: bool = False) -> None:
         else:
             hint = "set them to publish to a server, or ds_website_folder for a folder of this machine"
         raise SettingsError(f"the site cannot be published: {names} not set", hint)
-    for name in ("privkey", "known_hosts", "ssh_config"):
-        file: Path | None = getattr(settings, f"website_{name}")
-        if file is not None and not settings.website_folder and not file.exists():
-            raise SettingsError(f"ds_website_{name} names {file}, which is not there", "name a file that is")
 
 
 def place_of(settings: Settings) -> Place:
@@ -83,7 +73,7 @@ def place_of(settings: Settings) -> Place:
         from deepspeech_wer.publish.target import Folder
 
         return Folder(settings.website_folder, settings.website_time_limit)
-    return _target(settings)
+    return _server(settings)
 
 
 def server_of(settings: Settings) -> Target:
@@ -92,13 +82,14 @@ def server_of(settings: Settings) -> Target:
         raise SettingsError(
             "no server is named: ds_website_server_fqdn not set", "set it to the server that the site is published to"
         )
-    return _target(settings)
+    return _server(settings)
 
 
-def _target(settings: Settings) -> Target:
+def _server(settings: Settings) -> Target:
+    """The server; what is not set of the port and the login is as ``~/.ssh/config`` has it. Raises SettingsError."""
     from deepspeech_wer.publish.target import Target
 
-    return Target(
+    server = Target(
         host=settings.website_server_fqdn,
         port=settings.website_server_port,
         username=settings.website_username,
@@ -111,6 +102,14 @@ def _target(settings: Settings) -> Target:
         time_limit=settings.website_time_limit,
         compression=settings.website_compression,
     )
+    if server.port and server.username:
+        return server
+    from deepspeech_wer.publish.sshconfig import resolve
+
+    try:
+        return resolve(server)
+    except PublishError as error:
+        raise SettingsError(error.message, error.hint) from error
 
 
 def manner_of(settings: Settings, verify: bool = False) -> Manner:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import website as places
@@ -39,13 +40,11 @@ def website(settings: Settings) -> Iterator[Check]:
         yield fail("website", error.message, error.hint)
         return
     if not isinstance(place, Folder):
-        from deepspeech_wer.publish.sshconfig import resolve
-
-        server = resolve(place)
-        yield ok("website", f"{server.host}, port {server.port}, folder {server.root}")
-        for name, look in (("ssh key", _key), ("host key", _host_key)):
+        yield ok("website", f"{place.host}, port {place.port}, folder {place.root}")
+        looks = (("ssh key", partial(_key, settings, place)), ("host key", partial(_host_key, place)))
+        for name, look in looks:
             try:
-                yield look(server)
+                yield look()
             except TrackerError as error:
                 yield fail(name, error.message, error.hint)
                 return
