@@ -74,13 +74,11 @@ def parse(text: bytes) -> Manifest:
     if way not in ("atomic", "plain") or not isinstance(files, dict):
         raise NotOurs("is damaged")
     try:
-        return Manifest(
-            way,
-            *(str(value.get(name, "")) for name in ("release", "page", "published")),
-            {_path(path): _entry(entry) for path, entry in files.items()},
-        )
+        release, page, published = (str(value.get(name, "")) for name in ("release", "page", "published"))
+        entries = {_path(path): _entry(entry) for path, entry in files.items()}
     except (KeyError, TypeError, ValueError):
         raise NotOurs("is damaged") from None
+    return Manifest(way, release, page, published, entries)
 
 
 def _without_defaults(entry: Entry) -> dict[str, Any]:

@@ -1,0 +1,220 @@
+"""The atomic way: every release is a folder of its own, and one rename of a symbolic link shows it.
+
+::
+
+    WEB ROOT/.deepspeech-wer.json     says that the web root is ours
+             releases/ID/...          whole releases, with a manifest each; files that did not change are hard links
+             current -> releases/ID   the one that readers see
+             index.html -> current/index.html, js -> current/js, ...
+
+The last line makes the web root itself show the current release, for a web server that does not begin at ``current``.
+
+A release is put together where nobody looks, gets its name by one rename, and is looked through; then it is switched
+to. Whatever happens before the switch, readers see the old one, and whatever happens after it, the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish import manifest, steps, tidy
+from deepspeech_wer.publish.manifest import Entry, Manifest
+from deepspeech_wer.publish.operations import (
+    Attributes,
+    Content,
+    Link,
+    Look,
+    MakeFolder,
+    Operation,
+    Put,
+    ReadLink,
+    Refusal,
+    Remove,
+    Rename,
+    Store,
+    Symlink,
+)
+from deepspeech_wer.publish.plan import (
+    Count,
+    Job,
+    Outcome,
+    Plan,
+    checks,
+    compare,
+    doubtful,
+    is_shown,
+    matches,
+    puts,
+    require_put,
+    time_after,
+)
+from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, OURS, RELEASES, Survey
+
+#: Names that a site may not have at its top, since they are the layout's own.
+RESERVED = (CURRENT, RELEASES)
+
+
+def plan(job: Job) -> Plan:
+    """What a release would do."""
+    shown = job.found.shown
+    return compare(job.site, shown.files if shown else {}, distrusted=job.distrusted)
+
+
+def release(job: Job) -> Outcome:
+    """Publishes, and clears away what is needed no more. Raises PublishError; readers still see what they saw."""
+    planned = plan(job)
+    sources = _sources(job, planned)
+    links = [ReadLink(job.found.at(name)) for name, here in job.found.entries.items() if here.is_link]
+    if is_shown(job.site, job.found.shown) and not job.distrusted:
+        looks = [*checks(sources, job.verify), *links]
+        answers = steps.each(job.store, looks)
+        wrong = doubtful(sources, answers[: len(sources)])
+        if not wrong:
+            tidy.atomic(job, job.found.current, job.site.files, _texts(job.found, links, answers[len(sources) :]))
+        return Outcome(job.found.current, planned, False, wrong)
+    return _Building(job, planned, sources, links).publish()
+
+
+def switch(store: Store, found: Survey, id: str) -> None:
+    """Shows the release ``id`` to readers, by one rename. Raises PublishError; they still see what they saw then."""
+    link = found.at(OURS, CURRENT)
+    if CURRENT in found.ours:  # left of a try that was ended between the two steps
+        steps.each(store, [Remove(link)])
+    groups: list[list[Operation]] = [[Symlink(link, f"{RELEASES}/{id}")], [Rename(link, found.at(CURRENT))]]
+    answers, _ = steps.in_turn(store, groups)
+    for group, answered in zip(groups, answers, strict=True):
+        steps.require(store, group, answered, "see whether somebody changed that link; readers still see what they saw")
+
+
+def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Operation]:
+    """The links that are missing at the top of the web root. Raises PublishError where something is in their way."""
+    found = job.found
+    missing: list[Operation] = []
+    for name in sorted({path.split("/")[0] for path in files}):
+        if name in RESERVED:
+            raise PublishError(
+                f"the site has a file or folder named {name} at its top, which is kept for releases in {found.root}",
+                "rename it, or publish file by file: ds_website_release=plain, into an empty folder",
+            )
+        if name not in found.entries:
+            missing.append(Symlink(found.at(name), f"{CURRENT}/{name}"))
+        elif texts.get(name) != f"{CURRENT}/{name}":
+            raise PublishError(
+                f"cannot publish {name} to {job.store.name}: {found.at(name)} is there, and publishing did not make it",
+                "move it away on the server, then publish again. Nothing was changed",
+            )
+    return missing
+
+
+def _texts(found: Survey, links: list[ReadLink], answers: list[str | Refusal]) -> dict[str, str]:
+    """The texts of the symbolic links at the top of the web root, by name."""
+    start = len(found.at("")) if found.root else 0
+    return {link.path[start:]: answer for link, answer in zip(links, answers, strict=True) if isinstance(answer, str)}
+
+
+def _folder(found: Survey, release: str) -> str:
+    return found.at(RELEASES, release)
+
+
+def _sources(job: Job, planned: Plan) -> dict[str, Entry]:
+    """By full path, all that is relied on of the release that is shown."""
+    shown = job.found.shown
+    if shown is None:
+        return {}
+    paths = {*planned.same, *planned.old, *planned.copied.values()}
+    folder = _folder(job.found, job.found.current)
+    return {f"{folder}/{path}": entry for path, entry in shown.files.items() if path in paths}
+
+
+class _Building:
+    """A release while it is put together."""
+
+    def __init__(self, job: Job, planned: Plan, sources: dict[str, Entry], links: list[ReadLink]) -> None:
+        self.job, self.plan, self.sources, self.links = job, planned, sources, links
+        self.mtime = time_after(job.found.shown)
+        self.files = self._entries()
+        listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
+        self.id = job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
+        self.folder = job.found.at(BUILDING, self.id)
+        self.note = job.found.at(INCOMING, f"{self.id}.json")
+        #: The paths that are linked to uploads.
+        self.new = [path for path in job.site.files if path not in planned.same and path not in planned.copied]
+
+    def publish(self) -> Outcome:
+        job, found = self.job, self.job.found
+        tidy.wipe(job.store, [found.at(BUILDING, name) for name in found.building])
+        texts, wrong = self._bring()
+        if wrong:
+            return Outcome("", self.plan, True, wrong)
+        self._put_together(tops(job, self.files, texts))
+        switch(job.store, found, self.id)
+        tidy.atomic(job, self.id, self.files, texts, self.plan.sent)
+        return Outcome(self.id, self.plan, True)
+
+    def _entries(self) -> dict[str, Entry]:
+        """The files of the release, as they will be once the uploads have their time."""
+        there = self.job.found.shown.files if self.job.found.shown else {}
+        files = {}
+        for path, content in self.job.site.files.items():
+            source = path if path in self.plan.same else self.plan.copied.get(path)
+            mtime = there[source].mtime if source else self.mtime
+            files[path] = Entry(content.sha256, content.size, mtime)
+        return {**files, **self.plan.old}
+
+    def _manifest(self) -> Put:
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        text = Manifest("atomic", self.id, self.job.site.page, now, self.files).dump()
+        return Put(self.note, Content.of_bytes(text), self.mtime)
+
+    def _bring(self) -> tuple[dict[str, str], set[str]]:
+        """Uploads, and links what is there; gives the texts of the links at the top, and what is not as it was left."""
+        job, store, found = self.job, self.job.store, self.job.found
+        uploads = [*puts(job, self.plan.sent, self.mtime), self._manifest()]
+        looks: list[Operation] = [*checks(self.sources, job.verify), *self.links, *uploads]
+        folders = sorted({folder for path in self.files for folder in steps.parents(path)})
+        made = [[MakeFolder(f"{self.folder}/{folder}") for folder in level] for level in steps.by_depth(folders)]
+        old = _folder(found, found.current)
+        there = {**{path: path for path in (*self.plan.same, *self.plan.old)}, **self.plan.copied}
+        linked = [Link(f"{old}/{source}", f"{self.folder}/{path}") for path, source in there.items()]
+        groups: list[list[Operation]] = [[MakeFolder(self.folder)], *map(list[Operation], made), [*linked]]
+        count = Count(job, self.plan, uploads[:-1])
+        answers, others = steps.in_turn(store, groups, [[look] for look in looks], count)
+        values = [answer[0] for answer in others]
+        wrong = doubtful(self.sources, values[: len(self.sources)])
+        arrived = values[-len(uploads) :]
+        require_put(store, uploads, arrived, job.site)
+        if not wrong:
+            for group, answered in zip(groups, answers, strict=True):
+                steps.require(store, group, answered)
+            self._take_times(uploads, arrived)
+        return _texts(found, self.links, values[len(self.sources) : -len(uploads)]), wrong
+
+    def _take_times(self, uploads: list[Put], arrived: list[Attributes]) -> None:
+        """The manifest written again where the place did not let the times of the uploads be set."""
+        times = {put.content.sha256: here.mtime for put, here in zip(uploads, arrived, strict=True)}
+        for path in self.new:
+            entry = self.files[path]
+            self.files[path] = Entry(entry.sha256, entry.size, times[entry.sha256])
+        if any(self.files[path].mtime != self.mtime for path in self.new):
+            steps.done(self.job.store, self._manifest())
+
+    def _put_together(self, missing: list[Operation]) -> None:
+        """The uploads linked into the release, the release under its name, all that came looked at there."""
+        store, found = self.job.store, self.job.found
+        folder = _folder(found, self.id)
+        groups: list[list[Operation]] = [
+            [Link(found.at(INCOMING, self.files[path].sha256), f"{self.folder}/{path}") for path in self.new],
+            [Rename(self.note, f"{self.folder}/{manifest.NAME}")],
+            [Rename(self.folder, folder)],
+            [Look(f"{folder}/{path}") for path in self.new],
+        ]
+        answers, others = steps.in_turn(store, groups, [[operation] for operation in missing])
+        steps.require(store, missing, [answer[0] for answer in others])
+        for group, answered in zip(groups, answers, strict=True):
+            steps.require(store, group, answered)
+        for path, here in zip(self.new, answers[-1], strict=True):
+            if not matches(self.files[path], here):
+                raise store.refused(Look(f"{folder}/{path}"), Refusal("differs", "it is not as it was uploaded"))

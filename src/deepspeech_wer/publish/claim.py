@@ -1,0 +1,105 @@
+"""Making a web root ours: which of the two ways it is used, found out by trying; and the folders that it takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish import manifest, steps
+from deepspeech_wer.publish.manifest import Manifest, Way
+from deepspeech_wer.publish.operations import (
+    Content,
+    Link,
+    MakeFolder,
+    Operation,
+    Put,
+    ReadLink,
+    Refusal,
+    Remove,
+    Rename,
+    Store,
+    Symlink,
+)
+from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, KEPT, OURS, RECORDS, RELEASES, Survey
+
+#: What the atomic way takes, to the user.
+_TAKES = "hard links, symbolic links, and renames that replace them (posix-rename@openssh.com, hardlink@openssh.com)"
+
+
+def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way | None:
+    """Which way the web root is used; None: that has to be tried. Raises PublishError if it is not the ``wanted`` one.
+
+    ``tops`` are the names at the top of the site.
+    """
+    if found.mark or found.is_legacy:
+        way: Way = found.mark.way if found.mark else "plain"
+        if wanted not in ("auto", way):
+            raise PublishError(
+                f"ds_website_release asks for {wanted} releases, and the web root {found.root} on {store.name} "
+                f"has {way} ones" + ("" if found.mark else ", of an older installation"),
+                "set ds_website_release=auto, or ds_website_server_root to an empty folder, which can become either",
+            )
+        return way
+    if wanted == "plain":
+        return "plain"
+    able = store.replaces and store.links and store.symlinks and not {CURRENT, RELEASES} & set(tops)
+    return None if able or wanted == "atomic" else "plain"
+
+
+def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Manifest:
+    """The web root made ours, with the folders that are needed. Gives its mark. Raises PublishError."""
+    way = way_of(store, found, wanted, tops)
+    if not found.is_there:
+        steps.done(store, MakeFolder(found.root))
+    _make(store, found, [OURS])
+    _make(store, found, [INCOMING])
+    if way is None:
+        refused = _probe(store, found)
+        if refused and wanted == "atomic":
+            raise PublishError(
+                f"{store.name} cannot hold atomic releases, which take {_TAKES}: {refused}",
+                "set ds_website_release=plain (or auto, which chooses that by itself)",
+            )
+        way = "plain" if refused else "atomic"
+    _make(store, found, [BUILDING, RELEASES] if way == "atomic" else [RECORDS, KEPT])
+    if found.mark:
+        return found.mark
+    mark = Manifest(way)
+    content = Content.of_bytes(mark.dump())
+    steps.done(store, Put(found.at(INCOMING, "mark"), content, int(time.time())))
+    steps.done(store, Rename(found.at(INCOMING, "mark"), found.at(manifest.NAME)))
+    return mark
+
+
+def _make(store: Store, found: Survey, names: list[str]) -> None:
+    inside = {f"{OURS}/{name}" for name in found.ours} | set(found.entries if found.mark else ())
+    missing = [MakeFolder(found.at(name)) for name in names if name not in inside]
+    if missing:
+        steps.done(store, *missing)
+
+
+def _probe(store: Store, found: Survey) -> str:
+    """Tries what the atomic way takes, with files of ours; what was refused, or an empty text."""
+    one, two, three = (found.at(INCOMING, f"probe{number}") for number in (1, 2, 3))
+    clear = [Remove(path) for path in (one, two, three)]
+    steps.each(store, clear)
+    groups: list[list[Operation]] = [
+        [Put(one, Content.of_bytes(b"deepspeech-wer\n"), 0)],
+        [Link(one, two)],
+        [Symlink(three, "probe1")],
+        [ReadLink(three)],
+        [Rename(two, three)],
+    ]
+    answers: list[object] = []
+    for group in groups:
+        answers += steps.each(store, group)
+        if isinstance(answers[-1], Refusal):
+            break
+    steps.each(store, clear)
+    for group, answer in zip(groups, answers, strict=False):
+        if isinstance(answer, Refusal):
+            if isinstance(group[0], Put):
+                raise store.refused(group[0], answer)
+            return store.refused(group[0], answer).message
+    return "" if answers[3] == "probe1" else f"a symbolic link to probe1 reads {answers[3]!r} there"

@@ -1,0 +1,68 @@
+"""Ways to have operations carried out: all at once, in turn, and with no refusal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from deepspeech_wer.publish.operations import Chain, Operation, Progress, Refusal, Store
+
+
+def each(store: Store, operations: Sequence[Operation]) -> list[Any]:
+    """The answers of operations that do not depend on each other; refusals are answers."""
+    return [answers[0] for answers in store.run([[operation] for operation in operations])]
+
+
+def require(store: Store, operations: Sequence[Operation], answers: Sequence[Any], hint: str = "") -> None:
+    """Raises PublishError for the first refusal."""
+    for operation, answer in zip(operations, answers, strict=True):
+        if isinstance(answer, Refusal):
+            raise store.refused(operation, answer, hint)
+
+
+def done(store: Store, *operations: Operation) -> list[Any]:
+    """Carries out operations that do not depend on each other. Raises PublishError if one is refused."""
+    answers = each(store, operations)
+    require(store, operations, answers)
+    return answers
+
+
+def in_turn(
+    store: Store,
+    groups: Sequence[Sequence[Operation]],
+    beside: Sequence[Chain] = (),
+    progress: Progress | None = None,
+) -> tuple[list[list[Any]], list[list[Any]]]:
+    """Carries out each group after the one before, and ``beside`` at the same time as the first.
+
+    Gives the answers of each group, and those of ``beside``. Where the place works in order all groups go out at once,
+    and what follows a refusal may be carried out all the same; so they hold only what does no harm then.
+    """
+    if store.in_order:
+        chain = [operation for group in groups for operation in group]
+        first, *others = store.run([chain, *beside], progress)
+        answers = iter(first)
+        return [[next(answers) for _ in group] for group in groups], others
+    results: list[list[Any]] = []
+    others = []
+    for number, group in enumerate(groups or [[]]):
+        chains = [[operation] for operation in group]
+        answered = store.run([*chains, *(beside if number == 0 else ())], progress)
+        results.append([answers[0] for answers in answered[: len(chains)]])
+        if number == 0:
+            others = answered[len(chains) :]
+    return results, others
+
+
+def by_depth(folders: Sequence[str]) -> list[list[str]]:
+    """Folders in groups, each after the one that holds its parents."""
+    levels: dict[int, list[str]] = {}
+    for folder in sorted(folders):
+        levels.setdefault(folder.count("/"), []).append(folder)
+    return [levels[depth] for depth in sorted(levels)]
+
+
+def parents(path: str) -> list[str]:
+    """The folders on the way to a relative path, the outermost first: ``a/b/c.txt`` -> ``a``, ``a/b``."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: n + 1]) for n in range(len(parts))]
