@@ -73,7 +73,7 @@ def release(job: Job) -> Outcome:
         answers = steps.each(job.store, looks)
         wrong = doubtful(sources, answers[: len(sources)])
         if not wrong:
-            tidy.atomic(job, job.found.current, job.site.files, _texts(job.found, links, answers[len(sources) :]))
+            tidy.atomic(job, job.found.current, job.site.files, link_targets(job.found, links, answers[len(sources) :]))
         return Outcome(job.found.current, planned, False, wrong)
     return _Building(job, planned, sources, links).publish()
 
@@ -109,7 +109,7 @@ def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Opera
     return missing
 
 
-def _texts(found: Survey, links: list[ReadLink], answers: list[str | Refusal]) -> dict[str, str]:
+def link_targets(found: Survey, links: list[ReadLink], answers: list[str | Refusal]) -> dict[str, str]:
     """The texts of the symbolic links at the top of the web root, by name."""
     start = len(found.at("")) if found.root else 0
     return {link.path[start:]: answer for link, answer in zip(links, answers, strict=True) if isinstance(answer, str)}
@@ -134,7 +134,7 @@ class _Building:
 
     def __init__(self, job: Job, planned: Plan, sources: dict[str, Entry], links: list[ReadLink]) -> None:
         self.job, self.plan, self.sources, self.links = job, planned, sources, links
-        self.mtime = time_after(job.found.shown)
+        self.mtime = time_after(())
         self.files = self._entries()
         listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
         self.id = job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
@@ -146,12 +146,12 @@ class _Building:
     def publish(self) -> Outcome:
         job, found = self.job, self.job.found
         tidy.wipe(job.store, [found.at(BUILDING, name) for name in found.building])
-        texts, wrong = self._bring()
+        linked, wrong = self._bring()
         if wrong:
             return Outcome("", self.plan, True, wrong)
-        self._put_together(tops(job, self.files, texts))
+        self._put_together(tops(job, self.files, linked))
         switch(job.store, found, self.id)
-        tidy.atomic(job, self.id, self.files, texts, self.plan.sent)
+        tidy.atomic(job, self.id, self.files, linked, self.plan.sent)
         return Outcome(self.id, self.plan, True)
 
     def _entries(self) -> dict[str, Entry]:
@@ -190,7 +190,7 @@ class _Building:
             for group, answered in zip(groups, answers, strict=True):
                 steps.require(store, group, answered)
             self._take_times(uploads, arrived)
-        return _texts(found, self.links, values[len(self.sources) : -len(uploads)]), wrong
+        return link_targets(found, self.links, values[len(self.sources) : -len(uploads)]), wrong
 
     def _take_times(self, uploads: list[Put], arrived: list[Attributes]) -> None:
         """The manifest written again where the place did not let the times of the uploads be set."""

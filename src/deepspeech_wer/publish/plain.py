@@ -10,14 +10,15 @@ Contents are brought to a folder of ours, looked through, and put in place by on
 pages, then the page that readers begin with, then the manifest. Assets that carry their content's hash in their names
 (the tracker's own do) lie side by side with those of the release before, so that a page finds its own at any moment.
 
-A release that broke off is known by its manifest in ``releases``: a file of it that is in place already has the size
-and the time that stand there. No two releases give one file the same time.
+A release that broke off is known by its manifest, which waits in ``incoming``: a file of it that is in place already
+has the size and the time that stand there. No two releases give one file the same time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from deepspeech_wer.errors import PublishError
@@ -53,7 +54,7 @@ from deepspeech_wer.publish.plan import (
     time_after,
 )
 from deepspeech_wer.publish.site import is_page
-from deepspeech_wer.publish.survey import INCOMING, KEPT, LEGACY_MARKS, RECORDS
+from deepspeech_wer.publish.survey import ID, INCOMING, KEPT, LEGACY_MARKS, RECORDS
 
 #: Without hard links a file is kept for going back by copying it through here; a larger one (bytes) is not.
 LARGEST_COPY = 8 << 20
@@ -84,10 +85,14 @@ class _Ground:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.mark = job.found.mark or Manifest("plain")
-        self.records = self._records()
+        records = {id: job.found.at(RECORDS, f"{id}.json") for id in job.found.releases}
+        unfinished = {name[:-5]: job.found.at(INCOMING, name) for name in job.found.incoming if ID.fullmatch(name[:-5])}
+        manifests = self._manifests({**records, **unfinished})
+        #: The releases before the present one that are kept, by id, the oldest first.
+        self.records = {id: manifests[id] for id in records if id in manifests}
         #: What each path may hold, by our own account: as the manifests say, the present one first.
         self.known: dict[str, list[Entry]] = {}
-        for each in (self.mark, *reversed(self.records.values())):
+        for each in (self.mark, *manifests.values()):
             for path, entry in each.files.items():
                 self.known.setdefault(path, []).append(entry)
         self.here = self._look()
@@ -104,18 +109,15 @@ class _Ground:
             can_copy=job.store.links,
         )
 
-    def _records(self) -> dict[str, Manifest]:
-        """The manifests of the releases that are kept, by id, the oldest first."""
-        found = self.job.found
-        reads = [Read(found.at(RECORDS, f"{id}.json"), limit=manifest.LARGEST) for id in found.releases]
-        records = {}
-        for id, text in zip(found.releases, steps.each(self.job.store, reads) if reads else (), strict=True):
-            try:
+    def _manifests(self, paths: dict[str, str]) -> dict[str, Manifest]:
+        """The manifests that are there and whole; half of one is what a broken connection leaves."""
+        reads = [Read(path, limit=manifest.LARGEST) for path in paths.values()]
+        found = {}
+        for id, text in zip(paths, steps.each(self.job.store, reads) if reads else (), strict=True):
+            with suppress(NotOurs):
                 if not isinstance(text, Refusal):
-                    records[id] = manifest.parse(text)
-            except NotOurs as why:
-                self.job.note(f"{found.at(RECORDS, id)}.json on {self.job.store.name} {why}, and is passed over")
-        return records
+                    found[id] = manifest.parse(text)
+        return found
 
     def _look(self) -> dict[str, Attributes]:
         job = self.job
@@ -175,14 +177,15 @@ class _Placing:
 
     def __init__(self, ground: _Ground, id: str) -> None:
         self.job, self.ground, self.plan = ground.job, ground, ground.plan
-        self.mtime = time_after(ground.mark, *ground.records.values())
+        self.mtime = time_after(here.mtime for here in ground.here.values() if here.is_file)
         self.new = [path for path in self.job.site.files if path not in self.plan.same]
         self.staged = self._names()
         self.files = self._entries()
         listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
         self.id = id or self.job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
-        kept = [each for each in reversed(ground.records) if each != self.id][: self.job.keep - 1]
-        self.kept_records = {each: ground.records[each] for each in kept}
+        earlier = {**ground.records, **({ground.mark.release: ground.mark} if ground.mark.release else {})}
+        kept = [each for each in sorted(earlier, reverse=True) if each != self.id][: self.job.keep - 1]
+        self.earlier = {each: earlier[each] for each in kept}
 
     def publish(self) -> str:
         job, found = self.job, self.job.found
@@ -256,17 +259,18 @@ class _Placing:
         return [Remove(to), Link(source, to)] if name in self.job.found.incoming else [Link(source, to)]
 
     def _write_down(self) -> None:
-        """The manifests, and the contents that only earlier releases have once this one is in place."""
+        """The manifests of this release and the one before, and the contents that only earlier ones have from now."""
         job, found = self.job, self.job.found
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        text = Manifest("plain", self.id, job.site.page, now, self.files).dump()
-        record = Content.of_bytes(text)
+        present = Manifest("plain", self.id, job.site.page, now, self.files)
         operations: list[Operation] = [
-            Put(found.at(RECORDS, f"{self.id}.json"), record, self.mtime),
-            Put(found.at(INCOMING, f"{self.id}.json"), record, self.mtime),
+            Put(found.at(INCOMING, f"{self.id}.json"), Content.of_bytes(present.dump()), self.mtime)
         ]
+        if (before := self.ground.mark).release in self.earlier:
+            record = Content.of_bytes(before.dump())
+            operations.append(Put(found.at(RECORDS, f"{before.release}.json"), record, self.mtime))
         by_content = {entry.sha256: path for path, entry in self.ground.truth.items()}
-        for sha in self._needed() - found.kept.keys() & self._needed():
+        for sha in self._needed() - found.kept.keys():
             if sha in by_content:
                 source, to = found.at(by_content[sha]), found.at(KEPT, sha)
                 operations += [Link(source, to)] if job.store.links else self._copied(by_content[sha], to)
@@ -285,7 +289,7 @@ class _Placing:
         """The contents that earlier releases have and this one, under the same path, has not."""
         return {
             entry.sha256
-            for record in self.kept_records.values()
+            for record in self.earlier.values()
             for path, entry in record.files.items()
             if not entry.old and not (path in self.files and self.files[path].sha256 == entry.sha256)
         }
@@ -321,7 +325,7 @@ class _Placing:
         staged = {*self.staged.values(), f"{self.id}.json"}
         useless: list[str] = [
             *gone,
-            *(f"{RECORDS}/{id}.json" for id in found.releases if id != self.id and id not in self.kept_records),
+            *(f"{RECORDS}/{id}.json" for id in found.releases if id not in self.earlier),
             *(f"{KEPT}/{sha}" for sha in found.kept if sha not in needed),
             *(f"{INCOMING}/{name}" for name in found.incoming if name not in staged),
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -154,10 +154,9 @@ def doubt(job: Job, paths: set[str]) -> None:
     )
 
 
-def time_after(*manifests: Manifest | None) -> int:
-    """A modification time for new files: now, but later than that of any file there, so that they can be told apart."""
-    times = [entry.mtime or 0 for each in manifests if each for entry in each.files.values()]
-    return max(int(time.time()), max(times, default=0) + 1)
+def time_after(times: Iterable[int]) -> int:
+    """A modification time for new files: now, but later than those of the files there, to tell them apart."""
+    return max(int(time.time()), 1 + max(times, default=0))
 
 
 def puts(job: Job, sent: Mapping[str, Content], mtime: int) -> list[Put]:

@@ -53,6 +53,9 @@ class Manner:
     verify: bool = False
 
 
+AS_USUAL = Manner()
+
+
 @dataclass(frozen=True)
 class Release:
     """What readers see now, and what it took.
@@ -80,7 +83,7 @@ def publish(
     place: Place,
     *,
     page: str = "index.html",
-    manner: Manner = Manner(),
+    manner: Manner = AS_USUAL,
     progress: Progress | None = None,
     tell: Tell | None = None,
 ) -> Release:
@@ -101,7 +104,7 @@ def publish(
     return _told(site, way, outcome, started, notes)
 
 
-def preview(web_root: Path, place: Place, *, page: str = "index.html", manner: Manner = Manner()) -> Release:
+def preview(web_root: Path, place: Place, *, page: str = "index.html", manner: Manner = AS_USUAL) -> Release:
     """What :func:`publish` would do; nothing is changed. The way of an unused place is a guess: only trying tells."""
     started = time.monotonic()
     site = gather(web_root, page)

@@ -4,9 +4,9 @@ Nothing is changed by looking. All names below the web root that publishing uses
 
     .deepspeech-wer.json             the mark: a manifest that says whose the web root is, and which way it is used
     .deepspeech-wer/                 all of it ours
-      incoming/SHA256                contents that were uploaded and are not in place yet
+      incoming/SHA256, ID.json       contents that arrived and are not in place yet; the manifest that they are for
       building/ID/                   atomic: a release that is being put together
-      releases/ID.json, kept/SHA256  plain: the manifests of the releases that are kept; contents that only those have
+      releases/ID.json, kept/SHA256  plain: manifests of the releases before that are kept; contents that only they have
     releases/ID/, current            atomic: the releases, and the symbolic link to the one that is shown
 """
 

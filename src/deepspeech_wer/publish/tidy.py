@@ -64,9 +64,8 @@ def _drop(job: Job, releases: list[str]) -> None:
             if isinstance(text, Refusal):
                 raise NotOurs(text.said)
             listed = manifest.parse(text).files
-        except NotOurs as why:
-            job.note(f"{folder} on {store.name} stays: its manifest {why}; remove it there by hand")
-            continue
+        except NotOurs:
+            continue  # told when somebody's change was found in it; what is left there is not known to be ours
         files |= {f"{folder}/{path}": entry for path, entry in listed.items()}
         folders |= {folder, *(f"{folder}/{parent}" for path in listed for parent in steps.parents(path))}
         manifests.append(Remove(read.path))

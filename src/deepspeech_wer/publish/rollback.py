@@ -1,0 +1,123 @@
+"""Going back: readers are shown the release before the present one again, from what is kept at the place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish import atomic, manifest, plain, steps
+from deepspeech_wer.publish.manifest import Manifest, NotOurs, Way
+from deepspeech_wer.publish.operations import Content, Look, Read, ReadLink, Refusal, Store
+from deepspeech_wer.publish.places import root_of
+from deepspeech_wer.publish.plan import Job, doubtful
+from deepspeech_wer.publish.release import AS_USUAL, Manner, Tell, tried
+from deepspeech_wer.publish.site import Site, is_page
+from deepspeech_wer.publish.survey import KEPT, RECORDS, RELEASES, Survey, survey
+from deepspeech_wer.publish.target import Place
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """``release`` is shown now, which was ``published`` then (ISO 8601); ``before`` was shown until now."""
+
+    release: str
+    before: str
+    published: str
+    way: Way
+
+
+def rollback(place: Place, *, manner: Manner = AS_USUAL, tell: Tell | None = None) -> Rollback:
+    """Shows the release before the present one. Raises PublishError; readers then still see what they saw.
+
+    What it takes is looked at first: its files have to be there as they were left.
+    """
+    planned: list[Rollback] = []
+
+    def once(store: Store) -> Rollback:
+        return _back(store, root_of(place), manner, planned)
+
+    return tried(once, place, manner.retries, tell or (lambda sentence: None))
+
+
+def _back(store: Store, root: str, manner: Manner, planned: list[Rollback]) -> Rollback:
+    """``planned`` holds where an earlier try wanted to go, so that none goes further back."""
+    found = survey(store, root)
+    if found.mark is None or not found.current:
+        raise PublishError(
+            f"nothing was published to {root} on {store.name} yet, so there is nothing to go back to",
+            "publish first: deepspeech-wer publish",
+        )
+    if planned and found.current == planned[0].release:
+        return planned[0]
+    earlier = [release for release in found.releases if release < found.current]
+    if not earlier:
+        raise PublishError(
+            f"there is no release before {found.current} in {root} on {store.name}",
+            "ds_website_keep says how many are kept from now on; to show something else, publish it",
+        )
+    id = earlier[-1]
+    path = found.at(RELEASES, id, manifest.NAME) if found.mark.way == "atomic" else found.at(RECORDS, f"{id}.json")
+    target = _read(store, path)
+    planned[:] = [Rollback(id, found.current, target.published, found.mark.way)]
+    if found.mark.way == "atomic":
+        _switch_back(store, found, id, target)
+    else:
+        _put_back(store, found, id, target, manner)
+    return planned[0]
+
+
+def _read(store: Store, path: str) -> Manifest:
+    read = Read(path, limit=manifest.LARGEST)
+    (text,) = steps.each(store, [read])
+    try:
+        if isinstance(text, Refusal):
+            raise store.refused(read, text)
+        return manifest.parse(text)
+    except NotOurs as why:
+        raise PublishError(
+            f"cannot go back: {path} on {store.name} {why}", "publish instead: deepspeech-wer publish"
+        ) from None
+
+
+def _switch_back(store: Store, found: Survey, id: str, target: Manifest) -> None:
+    files = {found.at(RELEASES, id, path): entry for path, entry in target.files.items()}
+    links = [ReadLink(found.at(name)) for name, here in found.entries.items() if here.is_link]
+    answers = steps.each(store, [*(Look(path) for path in files), *links])
+    if wrong := doubtful(files, answers[: len(files)]):
+        raise _gone(store, id, sorted(wrong)[0])
+    job = Job(store, found, Site(target.page, {}), 0, False, lambda what, done, total: None)
+    texts = atomic.link_targets(found, links, answers[len(files) :])
+    if missing := atomic.tops(job, target.files, texts):
+        steps.done(store, *missing)
+    atomic.switch(store, found, id)
+
+
+def _put_back(store: Store, found: Survey, id: str, target: Manifest, manner: Manner) -> None:
+    files = {path: Content(entry.sha256, entry.size) for path, entry in target.files.items() if not entry.old}
+    order = sorted(files, key=lambda path: (path == target.page, is_page(path)))
+    site = Site(target.page, {path: files[path] for path in order})
+    keep = max(manner.keep, len(found.releases))
+    job = Job(store, found, site, keep, manner.verify, lambda what, done, total: None)
+    planned = plain.plan(job)
+    if planned.sent and not store.links:
+        # Without hard links a file goes back by way of this machine.
+        brought = {sha: _fetched(store, found, sha, content) for sha, content in planned.sent.items()}
+        site = replace(site, files={p: brought.get(content.sha256, content) for p, content in site.files.items()})
+    elif planned.sent:
+        path = next(path for path, content in site.files.items() if content.sha256 in planned.sent)
+        raise _gone(store, id, found.at(path))
+    plain.release(replace(job, site=site), id)
+
+
+def _fetched(store: Store, found: Survey, sha: str, content: Content) -> Content:
+    (data,) = steps.each(store, [Read(found.at(KEPT, sha), limit=plain.LARGEST_COPY)])
+    if isinstance(data, Refusal) or Content.of_bytes(data).sha256 != sha:
+        raise _gone(store, found.current, found.at(KEPT, sha))
+    return Content.of_bytes(data)
+
+
+def _gone(store: Store, id: str, path: str) -> PublishError:
+    return PublishError(
+        f"cannot go back to {id}: {path} on {store.name} is not there as it was left",
+        "publish instead: deepspeech-wer publish",
+    )
