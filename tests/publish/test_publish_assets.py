@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import assets
-from deepspeech_wer.publish.assets import Asset, collect, open_source
+from deepspeech_wer.publish import assets, links
+from deepspeech_wer.publish.assets import Asset, collect
+from deepspeech_wer.publish.operations import open_file
 
 
 def build(root: Path, files: dict[str, str]) -> Path:
@@ -293,7 +294,7 @@ def test_the_same_link_on_many_pages_is_told_once(tmp_path: Path) -> None:
 
 
 def test_a_file_too_large_to_search_is_sent_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(assets, "LARGEST_SEARCHED", 100)
+    monkeypatch.setitem(links.LARGEST_SEARCHED, ".html", 100)
     root = build(tmp_path, {"index.html": '<a href="b.html">', "b.html": " " * 101 + '<img src="it">', "it": ""})
     assert paths(root) == ["b.html", "index.html"]
     assert "b.html" in collect(root).left_out[0]
@@ -341,4 +342,4 @@ def test_a_file_that_changed_its_nature_is_not_sent(tmp_path: Path, swap: str) -
     elif swap == "folder":
         asset.source.mkdir()
     with pytest.raises(PublishError, match="which the site needs"):
-        open_source(asset)
+        open_file(asset.source)
