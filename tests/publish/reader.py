@@ -21,7 +21,7 @@ import random
 import re
 import threading
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 Version = Mapping[str, bytes]
@@ -82,7 +82,7 @@ class Reader:
         self._connection = http.client.HTTPConnection(*address, timeout=10)
         #: What was wrong, in words.
         self.failures: list[str] = []
-        #: Pages loaded with all that they need.
+        #: Pages loaded, with what they need.
         self.loads = 0
         #: How often each version was seen.
         self.seen: Counter[int] = Counter()
@@ -125,28 +125,47 @@ class Reader:
             self._end.wait(self._random.uniform(0, _PAUSE))
 
     def _load(self, base: str, page: str) -> None:
-        status, content = self.get(base + page)
-        mine = [number for number, version in enumerate(self._versions) if version.get(page) == content]
-        if status != 200 or not mine:
-            self.failures.append(f"{base}{page}: {status}, {len(content)} bytes, of no version")
-            return
-        self.seen.update(mine[:1])
-        waiting = sorted(links_of(page, content))
-        done = set(waiting)
-        while waiting:
-            path = waiting.pop(self._random.randrange(len(waiting)))
-            if path.endswith(".html"):
-                continue
+        def get(path: str) -> bytes | None:
             if self._random.random() < 0.2:
                 self._end.wait(self._random.uniform(0, _PAUSE))
             status, content = self.get(base + path)
-            of = range(len(self._versions)) if path in self._loose else mine
-            if status != 200 or not any(self._versions[number].get(path) == content for number in of):
-                of_any = [number for number, version in enumerate(self._versions) if version.get(path) == content]
-                self.failures.append(
-                    f"{base}{path}, which {page} of version {mine} needs: {status}, {len(content)} bytes, of {of_any}"
-                )
-            new = links_of(path, content) - done
-            done |= new
-            waiting += sorted(new)
+            return content if status == 200 else None
+
+        seen, failures = judge(get, page, self._versions, self._loose, self._random)
+        self.failures += [f"{base}{failure}" for failure in failures]
+        self.seen.update(seen[:1])
         self.loads += 1
+
+
+def judge(
+    get: Callable[[str], bytes | None],
+    page: str,
+    versions: Sequence[Version],
+    loose: Collection[str] = (),
+    order: random.Random | None = None,
+) -> tuple[list[int], list[str]]:
+    """One load of a page: the versions that the page is of, by number, and what is wrong, in words."""
+    content = get(page)
+    seen = [number for number, version in enumerate(versions) if version.get(page) == content]
+    if content is None or not seen:
+        return seen, [f"{page}: {_told(content)}, of no version"]
+    failures = []
+    waiting = sorted(links_of(page, content))
+    done = set(waiting)
+    while waiting:
+        path = waiting.pop(order.randrange(len(waiting)) if order else -1)
+        if path.endswith(".html"):
+            continue
+        content = get(path)
+        of = [number for number, version in enumerate(versions) if version.get(path) == content]
+        if content is None or not set(of) & set(range(len(versions)) if path in loose else seen):
+            failures.append(f"{path}, which {page} of version {seen} needs: {_told(content)}, of version {of}")
+            continue
+        new = links_of(path, content) - done
+        done |= new
+        waiting += sorted(new)
+    return seen, failures
+
+
+def _told(content: bytes | None) -> str:
+    return "not there" if content is None else f"{len(content)} bytes"
