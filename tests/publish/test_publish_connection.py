@@ -105,7 +105,7 @@ def test_an_unknown_host_is_not_trusted(server: Any) -> None:
     error = refusal(server.target())
     assert f"[127.0.0.1]:{server.port} is not known" in error.message
     assert f"ssh-ed25519 {key.get_fingerprint()}" in error.message and str(server.known_hosts) in error.message
-    assert f"ssh-keyscan -p {server.port} 127.0.0.1 >> {server.known_hosts}" in error.hint
+    assert error.hint.startswith("deepspeech-wer trust-host") and "ssh-keygen -lf" in error.hint
     assert server.known_hosts.read_text().count("\n") == 2, "nothing is added by itself"
 
 
@@ -129,11 +129,6 @@ def test_a_revoked_key_is_refused_though_it_is_known(server: Any, pattern: str) 
     line = f"@revoked {pattern.format(port=server.port)} {public_line(server.host_keys[0])}\n"
     server.known_hosts.write_text(server.known_hosts.read_text() + line)
     assert "@revoked" in refusal(server.target()).message
-
-
-def test_a_certificate_authority_alone_is_said_not_to_be_enough(server: Any) -> None:
-    server.know(new_key("ed25519"), marker="@cert-authority ")
-    assert "host certificates are not supported" in refusal(server.target()).message
 
 
 def test_the_users_own_known_hosts_file_is_the_default(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +330,7 @@ def test_a_failed_connection_leaves_nothing_behind(
         gc.collect()
     assert lost == []
     for thread in threading.enumerate():
-        if type(thread).__name__ == "_Transport":
+        if type(thread).__name__ == "Transport":
             thread.join(5)
     assert left() == before
     assert capfd.readouterr().err == ""

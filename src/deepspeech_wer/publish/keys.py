@@ -1,4 +1,4 @@
-"""The keys we prove ourselves with: a private key file of any kind, or what the SSH agent holds.
+"""Private key files of any kind, read for paramiko; and what is public of them.
 
 Kinds: RSA, ECDSA (nistp256, 384, 521) and Ed25519, in OpenSSH's format, PEM (PKCS#1, SEC1) or PKCS#8,
 encrypted or not. paramiko reads only some of these; so a file is read with ``cryptography`` and handed
@@ -7,13 +7,11 @@ on in OpenSSH's format, in memory.
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import shlex
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from deepspeech_wer import secret
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.knownhosts import host_key
-from deepspeech_wer.publish.target import Target
+from deepspeech_wer.publish.hostkey import HostKey, host_key
 
 #: No private key comes near this size, in bytes.
 LARGEST_KEY_FILE = 1 << 20
@@ -34,52 +31,6 @@ LARGEST_KEY_FILE = 1 << 20
 PASSPHRASE_SECONDS = 60.0
 
 _PUBLIC_STARTS = (b"ssh-", b"ecdsa-", b"sk-", b"---- BEGIN SSH2 PUBLIC", b"-----BEGIN PUBLIC", b"-----BEGIN RSA PUBLIC")
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A key to log in with, and how to name it to the user (never anything secret)."""
-
-    key: Any
-    label: str
-
-
-@contextmanager
-def identities(target: Target) -> Iterator[tuple[Identity, ...]]:
-    """The keys to try on ``target``, in order: the one of ``target.privkey``, else the agent's.
-
-    Raises PublishError if there is none, or if the file cannot be used. The agent stays connected
-    for as long as the context lasts.
-    """
-    if target.privkey is not None:
-        path = target.privkey.expanduser()
-        key = load_private_key(path, target.passphrase_command)
-        yield (Identity(key, f"the key {path} ({host_key(key.asbytes())})"),)
-        return
-    agent = _agent()
-    try:
-        found = tuple(
-            Identity(key, f"the agent's key {key.get_name()} {host_key(key.asbytes()).fingerprint}")
-            for key in agent.get_keys()
-        )
-        if not found:
-            raise PublishError(
-                f"no key to log in with on {target}: no key file is set, and the SSH agent has no keys",
-                "set a private key file (ds_website_privkey), or start an agent and load a key: ssh-add",
-            )
-        yield found
-    finally:
-        agent.close()
-
-
-def _agent() -> Any:
-    try:
-        return paramiko.Agent()
-    except (OSError, paramiko.SSHException) as error:
-        raise PublishError(
-            f"the SSH agent at {os.environ.get('SSH_AUTH_SOCK', '')!r} does not answer: {error}",
-            "set a private key file (ds_website_privkey), or start the agent again: eval $(ssh-agent); ssh-add",
-        ) from error
 
 
 def load_private_key(path: Path, passphrase_command: str | None = None) -> Any:
@@ -192,3 +143,41 @@ def _passphrase(command: str) -> bytes:
     return secret.printed_by(command, "the passphrase command", "passphrase", PASSPHRASE_SECONDS, PublishError).rstrip(
         b"\r\n"
     )
+
+
+def is_locked(file: Path) -> bool:
+    """Whether it is a private key that takes a passphrase."""
+    try:
+        _parse(_read(file), None)
+    except TypeError:
+        return True
+    except (PublishError, ValueError, UnsupportedAlgorithm):
+        pass
+    return False
+
+
+def first_key(file: Path) -> HostKey | None:
+    """The key of a public key file or a certificate file; None if it is none."""
+    try:
+        kind, text = file.read_text("utf-8").split()[:2]
+        key = host_key(base64.b64decode(text, validate=True))
+    except (OSError, ValueError):
+        return None
+    return key if key.kind == kind else None
+
+
+def public_part(file: Path) -> bytes:
+    """The public key of a private key file: OpenSSH's format shows it even if encrypted; else that of ``FILE.pub``."""
+    try:
+        text = file.read_text("ascii")
+        data = base64.b64decode("".join(line for line in text.splitlines() if not line.startswith("-----")))
+        if "OPENSSH PRIVATE KEY" in text and data.startswith(b"openssh-key-v1\0"):
+            rest = data[15:]
+            # The cipher, how its key is made, with what; the number of keys; the first.
+            for _ in range(3):
+                rest = rest[4 + int.from_bytes(rest[:4], "big") :]
+            return rest[8 : 8 + int.from_bytes(rest[4:8], "big")]
+    except (OSError, ValueError):
+        pass
+    beside = first_key(file.with_name(file.name + ".pub"))
+    return beside.blob if beside else b""

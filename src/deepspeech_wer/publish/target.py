@@ -36,7 +36,9 @@ class Target:
     compression: str = "auto"
 
     def __str__(self) -> str:
-        return f"{self.username}@{self.host}:{self.port}"
+        """``wer@www.example.org:22``, without what is not given."""
+        user, port = f"{self.username}@" if self.username else "", f":{self.port}" if self.port else ""
+        return f"{user}{self.host}{port}"
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,19 @@ Place = Target | Folder
 
 
 def check(target: Target) -> None:
-    """Raises PublishError if ``target`` cannot be connected to, whatever the server does."""
+    """Raises PublishError if ``target`` cannot be connected to, whatever the config and the server say."""
     # A host or user beginning with "-" would be read as an option in the commands that hints give.
     if not target.host or target.host.startswith("-") or any(c.isspace() or c in "/@," for c in target.host):
         raise PublishError(
             f"cannot publish to the host {target.host!r}: it is not the name of a server",
             "set the web server's name (ds_website_server_fqdn), such as www.example.org",
         )
-    if not 0 < target.port < 65536:
+    if target.port is not None and not 0 < target.port < 65536:
         raise PublishError(
             f"cannot publish to port {target.port} of {target.host}: there is no such port",
             "set the SSH port of the web server (ds_website_server_port), a number from 1 to 65535",
         )
-    if not target.username or target.username.startswith("-"):
+    if target.username.startswith("-"):
         raise PublishError(
             f"cannot publish to {target.host} as user {target.username!r}: it is not a user's name",
             "set the user to log in as (ds_website_username)",
