@@ -5,20 +5,20 @@ Nothing is changed there.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from deepspeech_wer import website as places
 from deepspeech_wer.config import Settings
 from deepspeech_wer.diagnosis import Check, fail, ok, warn, within
-from deepspeech_wer.errors import SettingsError, TrackerError
+from deepspeech_wer.errors import PublishError, SettingsError, TrackerError
 
 if TYPE_CHECKING:
     from deepspeech_wer.publish.manifest import Entry
-    from deepspeech_wer.publish.operations import Store
-    from deepspeech_wer.publish.target import Place, Target
+    from deepspeech_wer.publish.sshconfig import Hop
+    from deepspeech_wer.publish.target import Place
 
 #: Seconds for the published page, and the bytes of it that are read: a page of ours is a hundredth of that.
 _PAGE_SECONDS, _PAGE_BYTES = 20.0, 64 << 20
@@ -40,8 +40,16 @@ def website(settings: Settings) -> Iterator[Check]:
         yield fail("website", error.message, error.hint)
         return
     if not isinstance(place, Folder):
-        yield ok("website", f"{place.host}, port {place.port}, folder {place.root}")
-        looks = (("ssh key", partial(_key, settings, place)), ("host key", partial(_host_key, place)))
+        from deepspeech_wer.publish.sshconfig import route
+
+        try:
+            *jumps, server = route(place)
+        except PublishError as error:
+            yield fail("website", error.message, error.hint)
+            return
+        way = f", by way of {', '.join(map(str, jumps))}" if jumps else ""
+        yield ok("website", f"{server.name}, port {server.port}, folder {place.root}{way}")
+        looks = (("ssh key", partial(_key, server)), ("host key", partial(_host_key, server)))
         for name, look in looks:
             try:
                 yield look()
@@ -53,36 +61,40 @@ def website(settings: Settings) -> Iterator[Check]:
     yield from _place(settings, place)
 
 
-def _key(settings: Settings, target: Target) -> Check:
-    """Raises PublishError where the key file or the agent cannot be used."""
-    from deepspeech_wer.publish.keys import identities
+def _key(server: Hop) -> Check:
+    """Raises PublishError where no key file can be used, nor the agent."""
+    from deepspeech_wer.publish.identities import identities
 
-    with identities(target) as found:
-        names = ", ".join(identity.label for identity in found)
-    if settings.website_privkey is None:
+    with identities(server) as found:
+        names = ", ".join(identity.label for identity in found.tried)
+    try:
+        with identities(replace(server, agent="")):
+            return ok("ssh key", names)
+    except PublishError:
         return warn(
             "ssh key",
-            f"{names}, at {os.environ.get('SSH_AUTH_SOCK', '')}",
+            f"{names}, at {server.agent}",
             "what cron starts has no agent: set ds_website_privkey to a key file of its own",
         )
-    return ok("ssh key", names)
 
 
-def _host_key(target: Target) -> Check:
+def _host_key(server: Hop) -> Check:
     from deepspeech_wer.publish.knownhosts import lookup
 
-    trust = lookup(target.host, target.port, target.known_hosts)
-    if not trust.trusted:
+    trust = lookup(server)
+    if not trust.trusted and not trust.authorities:
         return warn(
             "host key", f"no key of {trust.name} is known", "to see it and to trust it: deepspeech-wer trust-host"
         )
-    return ok("host key", f"{trust.name}: {', '.join(str(key) for key in trust.trusted)}")
+    return ok("host key", f"{trust.name}: {trust}")
 
 
 def _place(settings: Settings, place: Place) -> Iterator[Check]:
     """The login where there is one, by it the web root, and the page as its readers get it."""
     from deepspeech_wer.publish import release
-    from deepspeech_wer.publish.places import opened
+    from deepspeech_wer.publish.claim import way_of
+    from deepspeech_wer.publish.places import opened, root_of
+    from deepspeech_wer.publish.survey import survey
     from deepspeech_wer.publish.target import Target
 
     name = "ssh login" if isinstance(place, Target) else "web root"
@@ -91,23 +103,17 @@ def _place(settings: Settings, place: Place) -> Iterator[Check]:
             if isinstance(place, Target):
                 yield ok(name, f"{store.name}, with SFTP")
                 name = "web root"
-            forced = "" if settings.website_release == "auto" else f"; ds_website_release: {settings.website_release}"
-            yield ok(name, release.look(store, place) + forced)
-            shown = _page(store, place)
+            found = survey(store, root_of(place))
+            way_of(store, found, settings.website_release, ())
+            is_chosen = settings.website_release != "auto" and not found.mark
+            chosen = f"; {settings.website_release} is what ds_website_release asks for" if is_chosen else ""
+            yield ok(name, release.look(store, place) + chosen)
     except TrackerError as error:
         yield fail(name, error.message, error.hint)
         return
-    if settings.site_url and shown:
-        yield _read(settings.site_url, shown)
-
-
-def _page(store: Store, place: Place) -> Entry | None:
-    """The main page of the release that is shown, as its manifest tells it."""
-    from deepspeech_wer.publish.places import root_of
-    from deepspeech_wer.publish.survey import survey
-
-    shown = survey(store, root_of(place)).shown
-    return shown.files.get(shown.page or "index.html") if shown else None
+    page = found.shown.files.get(found.shown.page or "index.html") if found.shown else None
+    if settings.site_url and page:
+        yield _read(settings.site_url, page)
 
 
 def _read(url: str, page: Entry) -> Check:
