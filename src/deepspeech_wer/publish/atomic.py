@@ -24,6 +24,7 @@ from deepspeech_wer.publish import manifest, steps, tidy
 from deepspeech_wer.publish.manifest import Entry, Manifest
 from deepspeech_wer.publish.operations import (
     Attributes,
+    Chain,
     Content,
     Link,
     Look,
@@ -46,6 +47,7 @@ from deepspeech_wer.publish.plan import (
     compare,
     doubtful,
     is_shown,
+    manifests,
     matches,
     puts,
     require_put,
@@ -75,6 +77,13 @@ def release(job: Job) -> Outcome:
         if not wrong:
             tidy.atomic(job, job.found.current, job.site.files, link_targets(job.found, links, answers[len(sources) :]))
         return Outcome(job.found.current, planned, False, wrong)
+    if id := _ready(job):
+        targets = link_targets(job.found, links, steps.each(job.store, links))
+        if missing := tops(job, job.site.files, targets):
+            steps.done(job.store, *missing)
+        switch(job.store, job.found, id)
+        tidy.atomic(job, id, job.site.files, targets)
+        return Outcome(id, Plan({}, {}, {}, {}, planned.removed), True)
     return _Building(job, planned, sources, links).publish()
 
 
@@ -115,6 +124,21 @@ def link_targets(found: Survey, links: list[ReadLink], answers: list[str | Refus
     return {link.path[start:]: answer for link, answer in zip(links, answers, strict=True) if isinstance(answer, str)}
 
 
+def _ready(job: Job) -> str:
+    """The id of a release that has the site already and is not shown: one whose switch was not reached, or was undone.
+
+    An empty text where there is none, or where its files are not as they were left.
+    """
+    found, store = job.found, job.store
+    later = [release for release in reversed(found.releases) if release > found.current]
+    for id, there in manifests(store, {id: found.at(RELEASES, id, manifest.NAME) for id in later}).items():
+        if is_shown(job.site, there):
+            files = {found.at(RELEASES, id, path): entry for path, entry in there.files.items()}
+            if not doubtful(files, steps.each(store, checks(files, job.verify))):
+                return id
+    return ""
+
+
 def _folder(found: Survey, release: str) -> str:
     return found.at(RELEASES, release)
 
@@ -139,7 +163,6 @@ class _Building:
         listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
         self.id = job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
         self.folder = job.found.at(BUILDING, self.id)
-        self.note = job.found.at(INCOMING, f"{self.id}.json")
         #: The paths that are linked to uploads.
         self.new = [path for path in job.site.files if path not in planned.same and path not in planned.copied]
 
@@ -167,13 +190,13 @@ class _Building:
     def _manifest(self) -> Put:
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         text = Manifest("atomic", self.id, self.job.site.page, now, self.files).dump()
-        return Put(self.note, Content.of_bytes(text), self.mtime)
+        return Put(f"{self.folder}/{manifest.NAME}", Content.of_bytes(text), self.mtime)
 
     def _bring(self) -> tuple[dict[str, str], set[str]]:
         """Uploads, and links what is there; gives the texts of the links at the top, and what is not as it was left."""
         job, store, found = self.job, self.job.store, self.job.found
         uploads = [*puts(job, self.plan.sent, self.mtime), self._manifest()]
-        looks: list[Operation] = [*checks(self.sources, job.verify), *self.links, *uploads]
+        looks: list[Operation] = [*checks(self.sources, job.verify), *self.links]
         folders = sorted({folder for path in self.files for folder in steps.parents(path)})
         made = [[MakeFolder(f"{self.folder}/{folder}") for folder in level] for level in steps.by_depth(folders)]
         old = _folder(found, found.current)
@@ -181,8 +204,9 @@ class _Building:
         linked = [Link(f"{old}/{source}", f"{self.folder}/{path}") for path, source in there.items()]
         groups: list[list[Operation]] = [[MakeFolder(self.folder)], *map(list[Operation], made), [*linked]]
         count = Count(job, self.plan, uploads[:-1])
-        answers, others = steps.in_turn(store, groups, [[look] for look in looks], count)
-        values = [answer[0] for answer in others]
+        beside: list[Chain] = [[each] for each in (*looks, *uploads[:-1])]
+        answers, others = steps.in_turn(store, groups, [*beside, [MakeFolder(self.folder), uploads[-1]]], count)
+        values = [answer[-1] for answer in others]
         wrong = doubtful(self.sources, values[: len(self.sources)])
         arrived = values[-len(uploads) :]
         require_put(store, uploads, arrived, job.site)
@@ -207,7 +231,6 @@ class _Building:
         folder = _folder(found, self.id)
         groups: list[list[Operation]] = [
             [Link(found.at(INCOMING, self.files[path].sha256), f"{self.folder}/{path}") for path in self.new],
-            [Rename(self.note, f"{self.folder}/{manifest.NAME}")],
             [Rename(self.folder, folder)],
             [Look(f"{folder}/{path}") for path in self.new],
         ]

@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import manifest, steps
-from deepspeech_wer.publish.manifest import Entry, Manifest, NotOurs
+from deepspeech_wer.publish.manifest import Entry, Manifest
 from deepspeech_wer.publish.operations import (
     Attributes,
     Chain,
@@ -32,7 +31,6 @@ from deepspeech_wer.publish.operations import (
     Link,
     Look,
     MakeFolder,
-    Operation,
     Put,
     Read,
     Refusal,
@@ -48,6 +46,7 @@ from deepspeech_wer.publish.plan import (
     compare,
     doubt,
     is_shown,
+    manifests,
     matches,
     puts,
     require_put,
@@ -87,12 +86,12 @@ class _Ground:
         self.mark = job.found.mark or Manifest("plain")
         records = {id: job.found.at(RECORDS, f"{id}.json") for id in job.found.releases}
         unfinished = {name[:-5]: job.found.at(INCOMING, name) for name in job.found.incoming if ID.fullmatch(name[:-5])}
-        manifests = self._manifests({**records, **unfinished})
+        said = manifests(job.store, {**records, **unfinished})
         #: The releases before the present one that are kept, by id, the oldest first.
-        self.records = {id: manifests[id] for id in records if id in manifests}
+        self.records = {id: said[id] for id in records if id in said}
         #: What each path may hold, by our own account: as the manifests say, the present one first.
         self.known: dict[str, list[Entry]] = {}
-        for each in (self.mark, *manifests.values()):
+        for each in (self.mark, *said.values()):
             for path, entry in each.files.items():
                 self.known.setdefault(path, []).append(entry)
         self.here = self._look()
@@ -108,16 +107,6 @@ class _Ground:
             elsewhere={sha: f"{KEPT}/{sha}" for sha in job.found.kept},
             can_copy=job.store.links,
         )
-
-    def _manifests(self, paths: dict[str, str]) -> dict[str, Manifest]:
-        """The manifests that are there and whole; half of one is what a broken connection leaves."""
-        reads = [Read(path, limit=manifest.LARGEST) for path in paths.values()]
-        found = {}
-        for id, text in zip(paths, steps.each(self.job.store, reads) if reads else (), strict=True):
-            with suppress(NotOurs):
-                if not isinstance(text, Refusal):
-                    found[id] = manifest.parse(text)
-        return found
 
     def _look(self) -> dict[str, Attributes]:
         job = self.job
@@ -176,21 +165,29 @@ class _Placing:
     """A release while it is put in place."""
 
     def __init__(self, ground: _Ground, id: str) -> None:
-        self.job, self.ground, self.plan = ground.job, ground, ground.plan
+        job = ground.job
+        self.job, self.ground, self.plan = job, ground, ground.plan
         self.mtime = time_after(here.mtime for here in ground.here.values() if here.is_file)
         self.new = [path for path in self.job.site.files if path not in self.plan.same]
         self.staged = self._names()
         self.files = self._entries()
         listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
         self.id = id or self.job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
-        earlier = {**ground.records, **({ground.mark.release: ground.mark} if ground.mark.release else {})}
-        kept = [each for each in sorted(earlier, reverse=True) if each != self.id][: self.job.keep - 1]
+        current = job.found.current
+        earlier = {
+            **{each: record for each, record in ground.records.items() if each < current},
+            **({ground.mark.release: ground.mark} if ground.mark.release else {}),
+        }
+        # To go back takes nothing away: what is later stays, until something else is published.
+        earlier |= ground.records if id else {}
+        kept = [each for each in sorted(earlier, reverse=True) if each != self.id][: job.keep - 1]
         self.earlier = {each: earlier[each] for each in kept}
 
     def publish(self) -> str:
         job, found = self.job, self.job.found
         self._bring()
         self._write_down()
+        self._keep()
         assets = [path for path in self.new if not is_page(path)]
         pages = [path for path in self.new if is_page(path) and path != job.site.page]
         for group in (assets, pages, [path for path in self.new if path == job.site.page]):
@@ -259,31 +256,36 @@ class _Placing:
         return [Remove(to), Link(source, to)] if name in self.job.found.incoming else [Link(source, to)]
 
     def _write_down(self) -> None:
-        """The manifests of this release and the one before, and the contents that only earlier ones have from now."""
+        """The manifests of this release and of the one before."""
         job, found = self.job, self.job.found
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         present = Manifest("plain", self.id, job.site.page, now, self.files)
-        operations: list[Operation] = [
-            Put(found.at(INCOMING, f"{self.id}.json"), Content.of_bytes(present.dump()), self.mtime)
-        ]
+        texts = {found.at(INCOMING, f"{self.id}.json"): present}
         if (before := self.ground.mark).release in self.earlier:
-            record = Content.of_bytes(before.dump())
-            operations.append(Put(found.at(RECORDS, f"{before.release}.json"), record, self.mtime))
-        by_content = {entry.sha256: path for path, entry in self.ground.truth.items()}
-        for sha in self._needed() - found.kept.keys():
-            if sha in by_content:
-                source, to = found.at(by_content[sha]), found.at(KEPT, sha)
-                operations += [Link(source, to)] if job.store.links else self._copied(by_content[sha], to)
-        steps.done(job.store, *operations)
+            texts[found.at(RECORDS, f"{before.release}.json")] = before
+        steps.done(job.store, *(Put(path, Content.of_bytes(each.dump()), self.mtime) for path, each in texts.items()))
 
-    def _copied(self, path: str, to: str) -> list[Operation]:
-        """A file kept without hard links: by way of this machine."""
-        entry = self.ground.truth[path]
-        if entry.size > LARGEST_COPY:
-            self.job.note(f"{path}, of {entry.size} bytes, is not kept for going back: the server has no hard links")
-            return []
-        (data,) = steps.done(self.job.store, Read(self.job.found.at(path), limit=LARGEST_COPY))
-        return [Put(to, Content.of_bytes(data), entry.mtime or self.mtime)]
+    def _keep(self) -> None:
+        """Keeps the contents that only earlier releases have from now on."""
+        job, found = self.job, self.job.found
+        by_content = {entry.sha256: path for path, entry in self.ground.truth.items()}
+        missing = [sha for sha in self._needed() - found.kept.keys() if sha in by_content]
+        if job.store.links:
+            steps.done(job.store, *(Link(found.at(by_content[sha]), found.at(KEPT, sha)) for sha in missing))
+            return
+        # Without hard links a file is kept by way of this machine.
+        for sha in missing:
+            path, entry = by_content[sha], self.ground.truth[by_content[sha]]
+            if entry.size > LARGEST_COPY:
+                job.note(
+                    f"{path}, of {entry.size} bytes, is not kept for going back: {job.store.name} has no hard links"
+                )
+                continue
+            (data,) = steps.done(job.store, Read(found.at(path), limit=LARGEST_COPY))
+            if (content := Content.of_bytes(data)).sha256 == sha:
+                staged = found.at(INCOMING, f"{sha}-kept")
+                steps.done(job.store, Put(staged, content, entry.mtime or self.mtime))
+                steps.done(job.store, Rename(staged, found.at(KEPT, sha)))
 
     def _needed(self) -> set[str]:
         """The contents that earlier releases have and this one, under the same path, has not."""
@@ -303,7 +305,7 @@ class _Placing:
             return
         # Plain SFTP does not rename over a file. The old one is moved aside, not removed, so that it can go back;
         # between two requests there is no file at all, which cannot be helped.
-        there = {*self.ground.here, *found.entries}
+        there = {*self.ground.here, manifest.NAME}
         leaving = [Rename(found.at(path), f"{staged}-aside") if path in there else None for staged, path in renames]
         chains = [[out, enter] if out else [enter] for out, enter in zip(leaving, entering, strict=True)]
         answers = job.store.run(chains)

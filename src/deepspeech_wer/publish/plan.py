@@ -5,12 +5,13 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable, Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import steps
-from deepspeech_wer.publish.manifest import Entry, Manifest
+from deepspeech_wer.publish import manifest, steps
+from deepspeech_wer.publish.manifest import Entry, Manifest, NotOurs
 from deepspeech_wer.publish.operations import (
     MOST_IN_FLIGHT,
     Attributes,
@@ -188,6 +189,17 @@ def _agreement(content: Content, tail: Read, answer: bytes | Refusal) -> int:
         return tail.offset + len(answer)
     first = next((n for n, (a, b) in enumerate(zip(ours, answer, strict=False)) if a != b), len(ours))
     return tail.offset + first if first else 0
+
+
+def manifests(store: Store, paths: Mapping[str, str]) -> dict[str, Manifest]:
+    """Those manifests that are there and whole, by the names in ``paths``; a broken connection leaves half a one."""
+    reads = [Read(path, limit=manifest.LARGEST) for path in paths.values()]
+    found = {}
+    for name, text in zip(paths, steps.each(store, reads) if reads else (), strict=True):
+        with suppress(NotOurs):
+            if not isinstance(text, Refusal):
+                found[name] = manifest.parse(text)
+    return found
 
 
 class Count:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import atomic, manifest, plain, steps
-from deepspeech_wer.publish.manifest import Manifest, NotOurs, Way
+from deepspeech_wer.publish.manifest import Manifest, Way
 from deepspeech_wer.publish.operations import Content, Look, Read, ReadLink, Refusal, Store
 from deepspeech_wer.publish.places import root_of
-from deepspeech_wer.publish.plan import Job, doubtful
+from deepspeech_wer.publish.plan import Job, doubtful, manifests
 from deepspeech_wer.publish.release import AS_USUAL, Manner, Tell, tried
 from deepspeech_wer.publish.site import Site, is_page
 from deepspeech_wer.publish.survey import KEPT, RECORDS, RELEASES, Survey, survey
@@ -49,15 +49,7 @@ def _back(store: Store, root: str, manner: Manner, planned: list[Rollback]) -> R
         )
     if planned and found.current == planned[0].release:
         return planned[0]
-    earlier = [release for release in found.releases if release < found.current]
-    if not earlier:
-        raise PublishError(
-            f"there is no release before {found.current} in {root} on {store.name}",
-            "ds_website_keep says how many are kept from now on; to show something else, publish it",
-        )
-    id = earlier[-1]
-    path = found.at(RELEASES, id, manifest.NAME) if found.mark.way == "atomic" else found.at(RECORDS, f"{id}.json")
-    target = _read(store, path)
+    id, target = _earlier(store, found)
     planned[:] = [Rollback(id, found.current, target.published, found.mark.way)]
     if found.mark.way == "atomic":
         _switch_back(store, found, id, target)
@@ -66,17 +58,22 @@ def _back(store: Store, root: str, manner: Manner, planned: list[Rollback]) -> R
     return planned[0]
 
 
-def _read(store: Store, path: str) -> Manifest:
-    read = Read(path, limit=manifest.LARGEST)
-    (text,) = steps.each(store, [read])
-    try:
-        if isinstance(text, Refusal):
-            raise store.refused(read, text)
-        return manifest.parse(text)
-    except NotOurs as why:
-        raise PublishError(
-            f"cannot go back: {path} on {store.name} {why}", "publish instead: deepspeech-wer publish"
-        ) from None
+def _earlier(store: Store, found: Survey) -> tuple[str, Manifest]:
+    """The newest release before the present one that shows something else; its id and its manifest."""
+    is_plain = found.mark is not None and found.mark.way == "plain"
+    ids = [id for id in reversed(found.releases) if id < found.current]
+    paths = {id: found.at(RECORDS, f"{id}.json") if is_plain else found.at(RELEASES, id, manifest.NAME) for id in ids}
+    for id, there in manifests(store, paths).items():
+        if found.shown is None or _contents(there) != _contents(found.shown):
+            return id, there
+    raise PublishError(
+        f"there is no release before {found.current} in {found.root} on {store.name}",
+        "ds_website_keep says how many are kept from now on; to show something else, publish it",
+    )
+
+
+def _contents(there: Manifest) -> dict[str, str]:
+    return {path: entry.sha256 for path, entry in there.files.items() if not entry.old}
 
 
 def _switch_back(store: Store, found: Survey, id: str, target: Manifest) -> None:

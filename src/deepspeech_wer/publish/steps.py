@@ -10,7 +10,7 @@ from deepspeech_wer.publish.operations import Chain, Operation, Progress, Refusa
 
 def each(store: Store, operations: Sequence[Operation]) -> list[Any]:
     """The answers of operations that do not depend on each other; refusals are answers."""
-    return [answers[0] for answers in store.run([[operation] for operation in operations])]
+    return [answers[0] for answers in store.run([[operation] for operation in operations])] if operations else []
 
 
 def require(store: Store, operations: Sequence[Operation], answers: Sequence[Any], hint: str = "") -> None:
@@ -45,7 +45,9 @@ def in_turn(
         return [[next(answers) for _ in group] for group in groups], others
     results: list[list[Any]] = []
     others = []
-    for number, group in enumerate(groups or [[]]):
+    if not groups:
+        return [], store.run(beside, progress)
+    for number, group in enumerate(groups):
         chains = [[operation] for operation in group]
         answered = store.run([*chains, *(beside if number == 0 else ())], progress)
         results.append([answers[0] for answers in answered[: len(chains)]])

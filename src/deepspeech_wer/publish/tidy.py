@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from deepspeech_wer.publish import manifest, steps
-from deepspeech_wer.publish.manifest import Entry, NotOurs
-from deepspeech_wer.publish.operations import List, Look, Operation, Read, Refusal, Remove, RemoveFolder, Store
-from deepspeech_wer.publish.plan import Job, doubtful
+from deepspeech_wer.publish.manifest import Entry
+from deepspeech_wer.publish.operations import List, Look, Operation, Refusal, Remove, RemoveFolder, Store
+from deepspeech_wer.publish.plan import Job, doubtful, manifests
 from deepspeech_wer.publish.survey import CURRENT, INCOMING, RELEASES
 
 
@@ -43,8 +43,10 @@ def atomic(job: Job, id: str, files: Iterable[str], texts: Mapping[str, str], se
     useless = [Remove(found.at(name)) for name in stale]
     useless += [Remove(found.at(INCOMING, name)) for name in {*found.incoming, *sent}]
     kept = dict.fromkeys(release for release in (id, found.current) if release)
-    others = [release for release in reversed(found.releases) if release not in kept]
-    drops = [*kept, *others][job.keep :]
+    earlier = [release for release in reversed(found.releases) if release < id and release not in kept]
+    # Later ones were never shown, or were gone back from: the new one takes their place.
+    later = [release for release in found.releases if found.current < release != id] if id != found.current else []
+    drops = [*[*kept, *earlier][job.keep :], *later]
     if useless:
         steps.each(job.store, useless)
     if drops:
@@ -54,21 +56,15 @@ def atomic(job: Job, id: str, files: Iterable[str], texts: Mapping[str, str], se
 def _drop(job: Job, releases: list[str]) -> None:
     """Removes releases of the atomic way; a file in them that is not as it was left, is left."""
     store, found = job.store, job.found
-    reads = [Read(found.at(RELEASES, release, manifest.NAME), limit=manifest.LARGEST) for release in releases]
     files: dict[str, Entry] = {}
     folders: set[str] = set()
-    manifests: list[Operation] = []
-    for release, read, text in zip(releases, reads, steps.each(store, reads), strict=True):
-        folder = found.at(RELEASES, release)
-        try:
-            if isinstance(text, Refusal):
-                raise NotOurs(text.said)
-            listed = manifest.parse(text).files
-        except NotOurs:
-            continue  # told when somebody's change was found in it; what is left there is not known to be ours
-        files |= {f"{folder}/{path}": entry for path, entry in listed.items()}
-        folders |= {folder, *(f"{folder}/{parent}" for path in listed for parent in steps.parents(path))}
-        manifests.append(Remove(read.path))
+    marks: list[Operation] = []
+    paths = {found.at(RELEASES, release): found.at(RELEASES, release, manifest.NAME) for release in releases}
+    # What has no manifest is not known to be ours; what somebody changed in it was told when that was found.
+    for folder, there in manifests(store, paths).items():
+        files |= {f"{folder}/{path}": entry for path, entry in there.files.items()}
+        folders |= {folder, *(f"{folder}/{parent}" for path in there.files for parent in steps.parents(path))}
+        marks.append(Remove(paths[folder]))
     answers = steps.each(store, [Look(path) for path in files])
     changed = {
         path
@@ -78,7 +74,7 @@ def _drop(job: Job, releases: list[str]) -> None:
     levels = steps.by_depth(sorted(folders))
     groups: list[list[Operation]] = [
         [Remove(path) for path in files if path not in changed],
-        manifests,
+        marks,
         *map(list[Operation], ([RemoveFolder(folder) for folder in level] for level in reversed(levels))),
     ]
     gone, _ = steps.in_turn(store, groups)
