@@ -48,6 +48,14 @@ class Trust:
         return ", ".join(known) or "no key"
 
 
+class UnknownHost(PublishError):
+    """Nothing is known of a server that shows ``key``."""
+
+    def __init__(self, message: str, hint: str, key: HostKey) -> None:
+        super().__init__(message, hint)
+        self.key = key
+
+
 def lookup(hop: Hop, *, named_must_exist: bool = True) -> Trust:
     """What the known_hosts files of ``hop`` say about it.
 
@@ -114,11 +122,12 @@ def verify(trust: Trust, shown: HostKey) -> None:
             f"ask who runs the server; only if it was set up anew: ssh-keygen -R {shlex.quote(trust.name)} "
             f"-f {file}, then deepspeech-wer trust-host",
         )
-    raise PublishError(
+    raise UnknownHost(
         f"the host key of {trust.name} is not known: it shows {shown}{_about_authorities(trust, certificate)}, and no "
         f"line for {trust.name} is in {_names(trust)}",
         f"deepspeech-wer trust-host shows it, asks and notes it down; compare the fingerprint with the server's own, "
         f"as printed there by ssh-keygen -lf {server_file(shown)}",
+        shown,
     )
 
 

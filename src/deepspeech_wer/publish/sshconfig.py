@@ -58,7 +58,7 @@ class Hop:
     revoked_keys: Path | None = None
 
     def __str__(self) -> str:
-        return f"{self.username}@{self.name}:{self.port}"
+        return f"{self.username}@{self.name}:{self.port}" if self.username else f"{self.name}:{self.port}"
 
 
 def resolve(target: Target) -> Target:
@@ -70,12 +70,14 @@ def resolve(target: Target) -> Target:
     return replace(target, port=_port(answers), username=answers.first("user"))
 
 
-def route(target: Target) -> tuple[Hop, ...]:
-    """The hops to ``target``, itself the last. Raises PublishError where settings or config are wrong or incomplete."""
+def route(target: Target, *, to_log_in: bool = True) -> tuple[Hop, ...]:
+    """The hops to ``target``, itself the last. Raises PublishError where settings or config are wrong or incomplete.
+
+    Without a user it is complete only for who does not want ``to_log_in``.
+    """
     check(target)
     hops = _route(target, target.host, target.username, target.port, jumps=None, depth=0)
-    last = hops[-1]
-    if not last.username:
+    if to_log_in and not hops[-1].username:
         raise PublishError(
             f"cannot publish to {target.host}: it is not said as which user",
             f"set ds_website_username, or User for Host {target.host} in ~/.ssh/config",

@@ -62,6 +62,7 @@ class Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
         self.hop = hop
         self.shown: HostKey | None = None
         self._preamble = ""
+        self._hurries = False
         self._service_answered = threading.Event()
         # The watched socket ends a silence after one timeout; these end a server that only dribbles.
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = 2 * hop.timeout
@@ -147,8 +148,7 @@ class Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
         request.add_byte(cMSG_SERVICE_REQUEST)
         request.add_string("ssh-userauth")
         self._send_message(request)
-        # OpenSSH works in order, so the login may follow at once: a round trip less. Others are known to hang up.
-        if not str(self.remote_version).startswith("SSH-2.0-OpenSSH"):
+        if not self._hurries:
             self._service_answered.wait(self.auth_timeout)
             if not self._service_userauth_accepted:
                 raise self.get_exception() or paramiko.SSHException("the server does not answer the request to log in")
@@ -164,6 +164,10 @@ class Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
     def _log_in(self, identities: Identities) -> None:
         hop = self.hop
         refusals: list[str] = []
+        # OpenSSH works in order, so the login may follow the request for it at once: a round trip less. Others hang
+        # up; and for an RSA key the server must have said what it takes as a signature.
+        in_order = str(self.remote_version).startswith("SSH-2.0-OpenSSH")
+        self._hurries = in_order and bool(identities.tried) and "rsa" not in identities.tried[0].key.get_name()
         for identity in identities.tried:
             try:
                 missing = self.auth_publickey(hop.username, identity.key)
