@@ -92,7 +92,7 @@ def test_what_waited_is_published_before_the_next_training(
 ) -> None:
     port = installation.variables["ds_website_server_port"]
     first = repository.train("Good", 0.5)
-    installation.variables["ds_website_server_port"] = "1"
+    installation.variables |= {"ds_website_server_port": "1", "ds_website_retries": "0"}
     assert installation.run("run").returncode == 76
     installation.variables |= {"ds_website_server_port": port, "ds_disk_free": "1e9"}  # nothing can be trained
     repository.train("Better", 0.4)

@@ -55,7 +55,8 @@ def require(settings: Settings, is_needed: bool = False) -> None:
     for name in ("privkey", "known_hosts", "ssh_config"):
         file: Path | None = getattr(settings, f"website_{name}")
         if file is not None and not settings.website_folder and not file.exists():
-            raise SettingsError(f"ds_website_{name} names {file}, which is not there", "name a file that is")
+            how = "to have it made: deepspeech-wer trust-host" if name == "known_hosts" else "name a file that is"
+            raise SettingsError(f"ds_website_{name} names {file}, which is not there", how)
     if absent := missing(settings):
         names = " and ".join(filter(None, (", ".join(absent[:-1]), absent[-1])))
         if settings.website_server_fqdn:

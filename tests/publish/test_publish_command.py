@@ -196,9 +196,12 @@ def test_a_host_is_trusted_by_its_fingerprint_and_then_published_to(
     server = start_server("asyncssh")
     server.known_hosts.unlink()
     installation.variables = to(server)
-    refused = installation.run("publish")
-    assert refused.returncode == 76
-    assert "deepspeech-wer trust-host" in refused.stderr
+    for code in (2, 76):
+        refused = installation.run("publish")
+        assert refused.returncode == code
+        assert "deepspeech-wer trust-host" in refused.stderr
+        server.known_hosts.touch()
+    server.known_hosts.unlink()
     fingerprint = server.host_keys[0].get_fingerprint()
     assert installation.run("trust-host").returncode != 0, "there is no terminal to ask on"
     assert installation.run("trust-host", "--fingerprint", "SHA256:" + "A" * 43).returncode != 0
