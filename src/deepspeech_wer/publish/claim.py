@@ -21,7 +21,7 @@ from deepspeech_wer.publish.operations import (
     Store,
     Symlink,
 )
-from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, KEPT, OURS, RECORDS, RELEASES, Survey
+from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, KEPT, MARK_ASIDE, OURS, RECORDS, RELEASES, Survey
 
 #: What the atomic way takes, to the user.
 _TAKES = "hard links, symbolic links, and renames that replace them (posix-rename@openssh.com, hardlink@openssh.com)"
@@ -64,6 +64,11 @@ def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Mani
         way = "plain" if refused else "atomic"
     _make(store, found, [BUILDING, RELEASES] if way == "atomic" else [RECORDS, KEPT])
     if found.mark:
+        if manifest.NAME not in found.entries:  # the connection broke while it was replaced
+            steps.done(store, Rename(found.at(MARK_ASIDE), found.at(manifest.NAME)))
+        left = [found.at(INCOMING, name) for name in found.incoming if name.endswith("-aside")]
+        left += [found.at(MARK_ASIDE)] if MARK_ASIDE.rpartition("/")[2] in found.ours else []
+        steps.each(store, [Remove(path) for path in left])
         return found.mark
     mark = Manifest(way)
     content = Content.of_bytes(mark.dump())

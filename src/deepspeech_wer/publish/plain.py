@@ -53,7 +53,7 @@ from deepspeech_wer.publish.plan import (
     time_after,
 )
 from deepspeech_wer.publish.site import is_page
-from deepspeech_wer.publish.survey import ID, INCOMING, KEPT, LEGACY_MARKS, RECORDS
+from deepspeech_wer.publish.survey import ID, INCOMING, KEPT, LEGACY_MARKS, MARK_ASIDE, RECORDS
 
 #: Without hard links a file is kept for going back by copying it through here; a larger one (bytes) is not.
 LARGEST_COPY = 8 << 20
@@ -306,7 +306,11 @@ class _Placing:
         # Plain SFTP does not rename over a file. The old one is moved aside, not removed, so that it can go back;
         # between two requests there is no file at all, which cannot be helped.
         there = {*self.ground.here, manifest.NAME}
-        leaving = [Rename(found.at(path), f"{staged}-aside") if path in there else None for staged, path in renames]
+        asides = [found.at(MARK_ASIDE) if path == manifest.NAME else f"{staged}-aside" for staged, path in renames]
+        leaving = [
+            Rename(found.at(path), aside) if path in there else None
+            for (_, path), aside in zip(renames, asides, strict=True)
+        ]
         chains = [[out, enter] if out else [enter] for out, enter in zip(leaving, entering, strict=True)]
         answers = job.store.run(chains)
         failed = [n for n, answer in enumerate(answers) if isinstance(answer[-1], Refusal)]

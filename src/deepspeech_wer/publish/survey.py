@@ -29,6 +29,8 @@ INCOMING = f"{OURS}/incoming"
 BUILDING = f"{OURS}/building"
 RECORDS = f"{OURS}/releases"
 KEPT = f"{OURS}/kept"
+#: Where the mark is for a moment while it is replaced, on a server whose rename does not replace.
+MARK_ASIDE = f"{OURS}/mark"
 RELEASES = "releases"
 CURRENT = "current"
 
@@ -95,10 +97,11 @@ def survey(store: Store, root: str) -> Survey:
         Read(at(manifest.NAME), limit=manifest.LARGEST),
         ReadLink(at(CURRENT)),
         Read(at(CURRENT, manifest.NAME), limit=manifest.LARGEST),
+        Read(at(MARK_ASIDE), limit=manifest.LARGEST),
     ]
     answers = steps.each(store, operations)
     entries, *folders = answers[: len(listed)]
-    mark, link, shown = answers[len(listed) :]
+    mark, link, shown, aside = answers[len(listed) :]
     if isinstance(entries, Refusal):
         _require_absent(store, root, entries)
         return Survey(root, False, {})
@@ -106,10 +109,10 @@ def survey(store: Store, root: str) -> Survey:
     for operation, folder in zip(listed[1:], folders, strict=True):
         if isinstance(folder, Refusal) and folder.kind != "missing" and operation.path != at(RELEASES):
             raise store.refused(operation, folder)
-    if manifest.NAME not in entries:
+    if manifest.NAME not in entries and isinstance(aside, Refusal):
         _require_empty(store, whose)
         return whose
-    found = _mark(store, whose, mark)
+    found = _mark(store, whose, mark) if manifest.NAME in entries else _mark(store, whose, aside, at(MARK_ASIDE))
     ours, incoming, building, records, kept, releases = ({} if isinstance(f, Refusal) else f for f in folders)
     common: dict[str, Any] = {"mark": found, "ours": ours, "incoming": incoming, "building": building, "kept": kept}
     if found.way == "plain":
@@ -161,9 +164,9 @@ def _require_empty(store: Store, found: Survey) -> None:
     )
 
 
-def _mark(store: Store, found: Survey, text: bytes | Refusal) -> Manifest:
-    path = found.at(manifest.NAME)
-    if not found.entries[manifest.NAME].is_file:
+def _mark(store: Store, found: Survey, text: bytes | Refusal, aside: str = "") -> Manifest:
+    path = aside or found.at(manifest.NAME)
+    if not aside and not found.entries[manifest.NAME].is_file:
         why = "is not a file"
     elif isinstance(text, Refusal):
         raise store.refused(Read(path), text)
@@ -173,7 +176,7 @@ def _mark(store: Store, found: Survey, text: bytes | Refusal) -> Manifest:
         except NotOurs as error:
             why = str(error)
     raise PublishError(
-        f"the web root {found.root} on {store.name} may not be ours: {manifest.NAME} there {why}. Nothing was touched",
+        f"the web root {found.root} on {store.name} may not be ours: {path} there {why}. Nothing was touched",
         f"if the site there is yours to replace, remove {path} and empty the folder; "
         "else set ds_website_server_root to another one",
     )
