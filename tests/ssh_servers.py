@@ -33,6 +33,28 @@ def public_line(key: asyncssh.SSHKey) -> str:
     return " ".join(key.export_public_key().decode().split()[:2])
 
 
+def write_key(file: Path, key: asyncssh.SSHKey, passphrase: str | None = None) -> Path:
+    """The private key in a file that its owner alone can read."""
+    options: dict[str, Any] = {"passphrase": passphrase, "rounds": 50} if passphrase else {}
+    file.write_bytes(key.export_private_key(**options))
+    file.chmod(0o600)
+    return file
+
+
+@contextlib.contextmanager
+def ssh_agent(address: Path) -> Iterator[None]:
+    """A real, empty ssh-agent that listens at ``address``."""
+    program = support.system_program("openssh-client", "/usr/bin/ssh-agent")
+    process = subprocess.Popen([program, "-D", "-a", str(address)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 @dataclass
 class Server:
     """A server that listens on 127.0.0.1, and what it takes to log in."""

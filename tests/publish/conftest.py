@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from ssh_servers import Server, asyncssh_server, new_key, openssh_server, public_line
+from ssh_servers import Server, asyncssh_server, new_key, openssh_server, public_line, ssh_agent
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +47,18 @@ def start_server(tmp_path: Path, user_key: asyncssh.SSHKey) -> Iterator[Callable
             return server
 
         yield start
+
+
+@pytest.fixture
+def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[asyncssh.SSHKey], None]]:
+    """A real, empty ssh-agent; call it with a key to add that."""
+
+    def add(key: asyncssh.SSHKey) -> None:
+        subprocess.run(["ssh-add", "-q", "-"], input=key.export_private_key(), check=True, capture_output=True)
+
+    with ssh_agent(tmp_path / "agent"):
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        yield add
 
 
 @pytest.fixture(params=["asyncssh", "openssh"])

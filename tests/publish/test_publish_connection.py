@@ -10,7 +10,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -147,26 +147,6 @@ def test_a_known_hosts_file_that_cannot_be_read_is_told(server: Any, tmp_path: P
 
 
 # Who we are ----------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[asyncssh.SSHKey], None]]:
-    """A real, empty ssh-agent; call it with a key to add that."""
-    program = support.system_program("openssh-client", "/usr/bin/ssh-agent")
-    address = tmp_path / "agent"
-    process = subprocess.Popen([program, "-D", "-a", str(address)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(address))
-
-    def add(key: asyncssh.SSHKey) -> None:
-        subprocess.run(["ssh-add", "-q", "-"], input=key.export_private_key(), check=True, capture_output=True)
-
-    try:
-        yield add
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
 
 
 def test_without_a_key_file_the_agents_keys_are_tried(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from typing import Any
 
 import paramiko
 from paramiko.agent import AgentSSH
@@ -20,6 +21,9 @@ AGENT_SECONDS = 60.0
 
 class AgentKey(paramiko.AgentKey):  # type: ignore[misc]
     """A key of the agent, offered as what the agent calls it: a certificate as a certificate."""
+
+    #: A certificate to offer it with. paramiko 3.5.1 looks for it and does not have it.
+    public_blob: Any = None
 
     def asbytes(self) -> bytes:
         blob: bytes = self.blob
