@@ -1,16 +1,16 @@
-"""What a page needs is found, whatever it is written in; and nothing outside the web root is ever opened."""
+"""What a page needs is found, whatever it is written in. Ways out of the web root are in test_publish_hostile.py."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import assets, links
+from deepspeech_wer.publish import links
 from deepspeech_wer.publish.assets import Asset, collect
 from deepspeech_wer.publish.operations import open_file
 
@@ -95,12 +95,85 @@ def test_the_order_is_data_and_assets_then_pages_then_the_page(tmp_path: Path) -
         '<style>@font-face { src: url(data:font/woff2,x), url( "it" ) format("woff2") }</style>',
         '<style>p { background: image-set("it" 1x, "absent" 2x) }</style>',
         "<style>p { background: u\\72l(it) }</style>",
+        '<svg><rect fill="none" filter="url(it#shadow)"/></svg>',
+        '<svg><style/><script href="it"/></svg>',
+        "<svg><style>a { b: url(absent) }</style><style><![CDATA[ a > b { c: url(it) } ]]></style></svg>",
+        '<?xml-stylesheet href="it" type="text/css"?>',
+        "<meta content=0,it http-equiv=refresh>",
+        '<img src="x:" srcset="data:,x,y 1x, absent, it">',
+        '<base href="?/sub/"><base href="sub/"><img src="it">',
+        '<img src="it"><base href="./y#/z/">',
+        "<iframe/srcdoc=<img/src=it",
+        '<img alt="a > b" src="it">',
+        "<img alt = 'a' src\n=\nit>",
+        '<!-- > --><img src="it"><!-- -->',
+        '<!--><img src="it"><!-- -->',
+        "<title><!--</title><textarea><img a='</textarea><img src=it>",
+        "<script>a = '<!--'; b = \"<img alt='\"</script><img src=it>",
+        "<style></styles></style ><img src=it>",
         '<p><img src="it"',
     ],
 )
 def test_every_way_to_need_a_file(tmp_path: Path, markup: str) -> None:
     root = build(tmp_path, {"index.html": f"<!doctype html>{markup}> <p>", "it": "x"})
     assert paths(root) == ["it", "index.html"]
+
+
+@pytest.mark.parametrize(
+    "markup",
+    [
+        '<!-- <img src="it"> -->',
+        "<script>document.write('<img src=\"it\">')</script>",
+        '<title><img src="it"></title>',
+        '<textarea><img src="it"></textarea>',
+        "<img data-src=it>",
+        '</p src="it">',
+        '<p content="0; it">',
+        '<style>/* url(it) */ a { content: "it" }</style>',
+        '<img alt="<img src=it>">',
+        '<a href="i&notin">',
+        "a < b src=it",
+    ],
+)
+def test_what_only_looks_like_a_link(tmp_path: Path, markup: str) -> None:
+    root = build(tmp_path, {"index.html": f"<!doctype html>{markup}> <p>", "it": "x"})
+    assert paths(root) == ["index.html"]
+
+
+def test_a_reference_by_name_counts_only_whole(tmp_path: Path) -> None:
+    names = ["a&b.png", "a&notb.png", "\u00e9.png", "x=1&copy=2.png"]
+    build(tmp_path, dict.fromkeys(names, ""))
+    build(
+        tmp_path,
+        {"index.html": '<img src="a&amp;b.png"><img src=a&notb.png><img src="&eacute.png"><img src="x=1&copy=2.png">'},
+    )
+    assert set(paths(tmp_path)) == {*names, "index.html"} and collect(tmp_path).left_out == ()
+
+
+def test_the_page_of_an_old_installation(tmp_path: Path) -> None:
+    build(
+        tmp_path,
+        {
+            "index.htm": '<script src="resources/d3.v4.js"></script><link rel="stylesheet" href="resources/style.css">'
+            '<script src="logs/hyper.js"></script>',
+            ".htaccess": "AuthType Basic",
+            "resources/d3.v4.js": "",
+            "resources/style.css": "",
+            "logs/hyper.js": "",
+            "logs/not-linked.txt": "",
+        },
+    )
+    names = [".htaccess", "resources/d3.v4.js", "resources/style.css", "logs/hyper.js", "index.htm"]
+    assert paths(tmp_path, "index.htm") == names
+    assert collect(tmp_path, "index.htm").left_out == ()
+
+
+def test_a_page_without_styles_needs_no_reader_of_styles(tmp_path: Path) -> None:
+    root = build(tmp_path, {"index.html": '<link rel=stylesheet href="a.css">', "a.css": "p { color: red }"})
+    code = "import sys; from pathlib import Path; from deepspeech_wer.publish.assets import collect;"
+    code += f"collect(Path({str(root)!r})); print(*sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"bs4", "tinycss2", "paramiko"} & set(run.stdout.split())
 
 
 def test_what_is_needed_in_turn(tmp_path: Path) -> None:
@@ -163,117 +236,6 @@ def test_other_sites_and_the_page_itself_are_left_alone(tmp_path: Path, link: st
 def test_with_a_base_elsewhere_nothing_is_ours(tmp_path: Path) -> None:
     root = build(tmp_path, {"index.html": '<base href="https://example.org/x/"><img src="it">', "it": ""})
     assert paths(root) == ["index.html"]
-
-
-ESCAPES = [
-    ("../secret", "leads out of the web root"),
-    ("../../.ssh/id_rsa", "leads out of the web root"),
-    ("sub/../../secret", "leads out of the web root"),
-    ("%2e%2e/secret", "leads out of the web root"),
-    ("..%2fsecret", "leads out of the web root"),
-    ("%2E%2E%2Fsecret", "leads out of the web root"),
-    (".\t./secret", "leads out of the web root"),
-    ("/../secret", "leads out of the web root"),
-    ("%252e%252e/secret", "is not there"),
-    ("{outside}/secret", "is not there"),
-    ("/etc/passwd", "is not there"),
-    ("..\\secret", "backslash"),
-    ("..%5csecret", "backslash"),
-    ("file:///etc/passwd", "a file of this machine"),
-    ("FILE:../secret", "a file of this machine"),
-    ("fi\nle:///etc/passwd", "a file of this machine"),
-    ("//example.org/x.js", "another server"),
-    ("/%2fexample.org/x.js", "another server"),
-    ("%00../secret", "control character"),
-    ("a%0ab", "control character"),
-    ("%ff%fe", "not a path in UTF-8"),
-    ("link", "a symbolic link out of the web root"),
-    ("linked-folder/secret", "a symbolic link out of the web root"),
-    ("linked-folder/", "a symbolic link out of the web root"),
-    ("folder-with-linked-page/", "a symbolic link out of the web root"),
-    ("proc", "a symbolic link out of the web root"),
-    ("dangling", "is not there"),
-    ("loop", "cannot be looked up"),
-    ("pipe", "is not a file"),
-    ("absent.png", "is not there"),
-    ("index.html/x", "is not there"),
-    ("x" * 5000, "cannot be looked up"),
-    (".deepspeech-wer.json", "kept for publishing"),
-]
-
-
-class Opened:
-    """Every path that this process opens while it is on: an audit hook sees them all, and cannot be removed."""
-
-    def __init__(self) -> None:
-        self.on = False
-        self.paths: list[str] = []
-        sys.addaudithook(self.hear)
-
-    def hear(self, event: str, arguments: tuple[object, ...]) -> None:
-        # A number is a file that was opened before.
-        if self.on and event in ("open", "os.listdir", "os.scandir") and not isinstance(arguments[0], int):
-            self.paths.append(str(arguments[0]))
-
-
-@pytest.fixture(scope="module")
-def hook(tmp_path_factory: pytest.TempPathFactory) -> Opened:
-    # What is imported only on use is imported now.
-    collect(build(tmp_path_factory.mktemp("site"), {"index.html": "<style>a { b: c }</style>"}))
-    return Opened()
-
-
-@pytest.fixture
-def opened(hook: Opened) -> Iterator[Opened]:
-    hook.paths.clear()
-    yield hook
-    hook.on = False
-
-
-@pytest.fixture
-def hostile(tmp_path: Path) -> Path:
-    outside = build(tmp_path / "outside", {"secret": "secret", "index.html": "secret"})
-    build(tmp_path, {"secret": "secret"})
-    root = build(tmp_path / "www", {"sub/here": "", "folder-with-linked-page/x": "", ".deepspeech-wer.json": "{}"})
-    (root / "link").symlink_to("../secret")
-    (root / "linked-folder").symlink_to(outside)
-    (root / "folder-with-linked-page/index.html").symlink_to(outside / "index.html")
-    (root / "proc").symlink_to("/proc/self/environ")
-    (root / "dangling").symlink_to("nowhere")
-    (root / "loop").symlink_to("loop")
-    os.mkfifo(root / "pipe")
-    return root
-
-
-@pytest.mark.parametrize(
-    "form", ['<a href="{}">x</a>', '<link rel="stylesheet" href="{}">', '<style>p {{ background: url("{}") }}</style>']
-)
-@pytest.mark.parametrize(("link", "why"), ESCAPES)
-def test_a_link_out_of_the_site_is_told_and_not_opened(
-    hostile: Path, opened: Opened, link: str, why: str, form: str
-) -> None:
-    link = link.format(outside=hostile.parent / "outside")
-    if "style>" in form:
-        link = link.replace("\\", "\\\\").replace("\n", "\\a ")
-    build(hostile, {"index.html": form.format(link)})
-    opened.on = True
-    collection = collect(hostile)
-    opened.on = False
-    assert [str(asset.path) for asset in collection.assets] == ["index.html"]
-    (told,) = collection.left_out
-    assert why in told and "index.html links to" in told
-    assert told.isprintable() and len(told) < 400
-    assert opened.paths == [str(hostile / "index.html")]
-
-
-def test_all_of_them_at_once_from_a_page_deeper_down(hostile: Path, opened: Opened) -> None:
-    links = "".join(f'<a href="../{link}"><img src="{link}">' for link, _ in ESCAPES)
-    build(hostile, {"index.html": '<a href="sub/page.html">', "sub/page.html": links})
-    opened.on = True
-    collection = collect(hostile)
-    opened.on = False
-    assert {str(asset.path) for asset in collection.assets} == {"index.html", "sub/page.html"}
-    assert set(opened.paths) == {str(hostile / "index.html"), str(hostile / "sub/page.html")}
 
 
 def test_symbolic_links_within_the_site_are_followed(tmp_path: Path) -> None:
