@@ -91,14 +91,18 @@ class Job:
     answers: list[Any] = field(init=False)
     begun: int = 0
     left: int = field(init=False)
+    #: Whether it opens files or folders: one at a time.
+    opens: bool = field(init=False)
+    #: Bytes to upload, as far as they count for how many chains a channel takes.
+    weight: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.answers = [None] * len(self.chain)
         self.left = len(self.chain)
 
-    @property
-    def opens(self) -> bool:
-        return any(isinstance(operation, _OPENS) for operation in self.chain)
+        self.opens = any(isinstance(operation, _OPENS) for operation in self.chain)
+        uploads = (operation for operation in self.chain if isinstance(operation, Put))
+        self.weight = min(sum(put.content.size - put.offset for put in uploads), MOST_IN_FLIGHT)
 
 
 @dataclass(eq=False)
@@ -126,7 +130,7 @@ class Channel:
         self._budget = _FIRST_BUDGET
         self._measured, self._measured_since = 0, time.monotonic()
         self._in_flight = 0
-        self._open = self._active = 0
+        self._open = self._active = self._weight = 0
         self._number = 0
         self._pending: dict[int, Pending] = {}
         self._ready: deque[Job] = deque()
@@ -181,18 +185,19 @@ class Channel:
             if self._ready:
                 self._next(self._ready.popleft())
                 continue
-            # Who waits for room has first claim on it; and there may be another channel with room for more.
-            if self._thirsty or self._open >= self.most_open or not (self.in_order or self.extensions is not None):
-                if self._active:
-                    return
+            if not self.in_order and self.extensions is None:
                 self._send()
                 self._receive()
                 continue
+            # Two large files at a time, one to be opened while the other is sent; more are for other channels.
+            if self._open >= self.most_open or self._weight >= 2 * MOST_IN_FLIGHT:
+                return
             job = take()
             if job is None:
                 return
             self._active += 1
             self._open += job.opens
+            self._weight += job.weight
             self._next(job)
 
     def _next(self, job: Job) -> None:
@@ -232,6 +237,7 @@ class Channel:
             return
         self._active -= 1
         self._open -= job.opens
+        self._weight -= job.weight
         job.finished()
 
     def _queue(self, job: Job | None) -> None:
@@ -350,14 +356,15 @@ def _session(transport: Any, timeout: float) -> Any:
     return channel
 
 
-def tune(transport: Any) -> None:
-    """Makes paramiko's transport quick; to be called before it talks."""
+def tune(transport: Any, compression: str = "auto") -> None:
+    """Makes paramiko's transport quick; to be called before it talks. ``compression`` as in Target."""
     import socket
 
     options = transport.get_security_options()
     # AES-GCM needs no second pass for the MAC: some 2 times as quick here.
     first = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
     options.ciphers = tuple(sorted(options.ciphers, key=lambda name: first.index(name) if name in first else 2))
+    transport.use_compression(compression == "yes")
     # New keys wait for what is on its way before them, on a thin line for minutes; who watches ends a silence.
     transport.clear_to_send_timeout = 24 * 3600.0
     with suppress(OSError, AttributeError):

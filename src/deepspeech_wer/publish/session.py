@@ -19,12 +19,15 @@ from deepspeech_wer.errors import ConnectionFailed, PublishError
 from deepspeech_wer.publish import operations as op
 from deepspeech_wer.publish import wire
 from deepspeech_wer.publish.channel import Channel, Hello, Job, Lost
+from deepspeech_wer.publish.compression import Compression
 from deepspeech_wer.publish.connection import Connection
 from deepspeech_wer.publish.exchange import carry_out
 
-#: How many channels there are at most, and for how many bytes to upload one more pays. See tests/benchmarks.
+#: How many channels there are at most; and for how many bytes or files to upload one more pays. OpenSSH's window for a
+#: channel is 2 MiB, which at 40 ms makes 40 MB/s for each: 16 files of 8 MB took 3.9 s on one, 2.5 s on two, 1.2 s on
+#: four and on eight. On loopback it makes no difference.
 _MOST_CHANNELS = 4
-_BYTES_A_CHANNEL = 4 << 20
+_BYTES_A_CHANNEL, _FILES_A_CHANNEL = 4 << 20, 125
 #: Seconds between two looks at how the workers fare.
 _TICK = 0.1
 
@@ -105,7 +108,7 @@ class Session:
         self.in_order = "OpenSSH_" in self._transport.remote_version
         self._end = began + self._target.time_limit if self._target.time_limit else float("inf")
         self._workers: list[_Worker] = []
-        self._most = _MOST_CHANNELS
+        self._compression = Compression(self._transport) if self._target.compression == "auto" else None
 
     @property
     def replaces(self) -> bool:
@@ -133,15 +136,17 @@ class Session:
         After a PublishError the connection is closed: what was under way is given up.
         """
         work = _Work(chains)
-        size = sum(o.content.size - o.offset for chain in chains for o in chain if isinstance(o, op.Put))
-        wanted = min(1 + size // _BYTES_A_CHANNEL, len(work.jobs), self._most)
+        uploads = [o for chain in chains for o in chain if isinstance(o, op.Put)]
+        size = sum(put.content.size - put.offset for put in uploads)
+        wanted = 1 + max(size // _BYTES_A_CHANNEL, len(uploads) // _FILES_A_CHANNEL)
+        wanted = min(wanted, len(work.jobs), _MOST_CHANNELS) or 1
         while len(self._workers) < wanted:
             self._workers.append(_Worker(len(self._workers), self._opened))
             self._workers[-1].start()
         for worker in self._workers[:wanted]:
             worker.works.put(work)
         try:
-            self._watch(work, progress)
+            self._watch(work, progress, [put.content for put in uploads], size)
         except (Lost, wire.Garbled, OSError, EOFError, paramiko.SSHException) as error:
             raise self._failure(error) from error
         except BaseException:
@@ -162,9 +167,11 @@ class Session:
 
     # Watching ---------------------------------------------------------------------------------------------------------
 
-    def _watch(self, work: _Work, progress: op.Progress | None) -> None:
+    def _watch(self, work: _Work, progress: op.Progress | None, contents: Sequence[op.Content], size: int) -> None:
         """Until all is done. Raises what a worker raised, and PublishError where it takes too long."""
-        told = sum(channel.arrived for channel in self._channels)
+        before = told = sum(channel.arrived for channel in self._channels)
+        if self._compression:
+            self._compression.begin()
         answers, heard = -1, time.monotonic()
         while True:
             try:
@@ -181,6 +188,8 @@ class Session:
                 told = arrived
             if finished:
                 return
+            if self._compression:
+                self._compression.consider(arrived - before, contents, size)
             now = time.monotonic()
             if now > self._end:
                 raise PublishError(
