@@ -9,15 +9,18 @@ from selenium.webdriver import Chrome
 from deepspeech_wer.publish.links import links
 
 #: What torn pages are made of: what is usual, and what changes how all after it is read.
-USUAL = (
-    "<p>|</p>|<a |<img |<td |<|>|</|/>| |\n|\f|/|=|'|\"|x|é|\u00a0|href=|src=|src='|src=\"|HREF = |poster=|background=|href|"
-    "data-x=|<a/href=|<object data=|&#46;|&amp|&amp;|&not|&notin;|<div/|<table>|<select>|<option |<noscript>|</noscript>"
-).split("|")
-UNUSUAL = (
-    "<!--|-->|--!>|<!-->|<!--->|<!|<?x |<![CDATA[|]]>|<!doctype html>|<template>|</template>|<style>|</style>|</style |"
-    "<script>|</script>|<SCRIPT |</Script\n>|<title>|</title>|<textarea>|</textarea>|<xmp>|</xmp>|<svg>|</svg>|<math>|<mi>|"
-    "<foreignObject>|<plaintext>"
-).split("|")
+USUAL = [
+    "<p>", "</p>", "<a ", "<img ", "<td ", "<", ">", "</", "/>", " ", "\n", "\f", "/", "=", "'", '"', "x", "é", "\u00a0",
+    "href=", "src=", "src='", 'src="', "HREF = ", "poster=", "background=", "href", "data-x=", "<a/href=",
+    "<object data=", "&#46;", "&amp", "&amp;", "&not", "&notin;", "<div/", "<table>", "<select>", "<option ",
+    "<noscript>", "</noscript>",
+]  # fmt: skip
+UNUSUAL = [
+    "<!--", "-->", "--!>", "<!-->", "<!--->", "<!", "<?x ", "<![CDATA[", "]]>", "<!doctype html>", "<template>",
+    "</template>", "<style>", "</style>", "</style ", "<script>", "</script>", "<SCRIPT ", "</Script\n>", "<title>",
+    "</title>", "<textarea>", "</textarea>", "<xmp>", "</xmp>", "<svg>", "</svg>", "<math>", "<mi>", "<foreignObject>",
+    "<plaintext>",
+]  # fmt: skip
 
 #: The links of each text's document as the browser has it, those in templates as well.
 BROWSER = """
