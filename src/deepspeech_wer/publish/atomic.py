@@ -55,6 +55,8 @@ from deepspeech_wer.publish.plan import (
 )
 from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, OURS, RELEASES, Survey
 
+_NEXT = f"{OURS}-current"
+
 #: Names that a site may not have at its top, since they are the layout's own.
 RESERVED = (CURRENT, RELEASES)
 
@@ -89,8 +91,9 @@ def release(job: Job) -> Outcome:
 
 def switch(store: Store, found: Survey, id: str) -> None:
     """Shows the release ``id`` to readers, by one rename. Raises PublishError; they still see what they saw then."""
-    link = found.at(OURS, CURRENT)
-    if CURRENT in found.ours:  # left of a try that was ended between the two steps
+    # Beside the one that it replaces: some servers look where a link leads to when it is made.
+    link = found.at(_NEXT)
+    if _NEXT in found.entries:  # left of a try that was ended between the two steps
         steps.each(store, [Remove(link)])
     groups: list[list[Operation]] = [[Symlink(link, f"{RELEASES}/{id}")], [Rename(link, found.at(CURRENT))]]
     answers, _ = steps.in_turn(store, groups)
@@ -119,9 +122,20 @@ def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Opera
 
 
 def link_targets(found: Survey, links: list[ReadLink], answers: list[str | Refusal]) -> dict[str, str]:
-    """The texts of the symbolic links at the top of the web root, by name."""
-    start = len(found.at("")) if found.root else 0
-    return {link.path[start:]: answer for link, answer in zip(links, answers, strict=True) if isinstance(answer, str)}
+    """The texts of the symbolic links at the top of the web root, by name.
+
+    Where the server does not show them as they were made, those with names of the release that is shown are ours.
+    """
+    start = len(found.at(""))
+    ours = {path.split("/")[0] for path in found.shown.files} if found.shown else set()
+    texts = {}
+    for link, answer in zip(links, answers, strict=True):
+        name = link.path[start:]
+        if (name in ours or found.shown is None) and (isinstance(answer, Refusal) or answer.startswith("/")):
+            texts[name] = f"{CURRENT}/{name}"
+        elif isinstance(answer, str):
+            texts[name] = answer
+    return texts
 
 
 def _ready(job: Job) -> str:

@@ -14,7 +14,7 @@ from deepspeech_wer.publish.operations import (
     MakeFolder,
     Operation,
     Put,
-    ReadLink,
+    Read,
     Refusal,
     Remove,
     Rename,
@@ -22,6 +22,8 @@ from deepspeech_wer.publish.operations import (
     Symlink,
 )
 from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, KEPT, MARK_ASIDE, OURS, RECORDS, RELEASES, Survey
+
+_PROBE = b"deepspeech-wer\n"
 
 #: What the atomic way takes, to the user.
 _TAKES = "hard links, symbolic links, and renames that replace them (posix-rename@openssh.com, hardlink@openssh.com)"
@@ -77,6 +79,21 @@ def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Mani
     return mark
 
 
+def abilities(store: Store, found: Survey) -> tuple[bool, bool]:
+    """Whether hard links and replacing renames work in a web root of ours, whatever the place says of itself."""
+    one, two = (found.at(INCOMING, f"probe{number}") for number in (1, 2))
+    mark, clear = found.at(manifest.NAME), [Remove(one), Remove(two)]
+    if store.links:
+        groups: list[list[Operation]] = [[*clear], [Link(mark, one), Link(mark, two)], [Rename(one, two)], [*clear]]
+        (_, linked, renamed, _), _ = steps.in_turn(store, groups)
+        if not any(isinstance(answer, Refusal) for answer in linked):
+            return True, renamed[0] is None
+    some = Content.of_bytes(_PROBE)
+    groups = [[Put(one, some, 0), Put(two, some, 0)], [Rename(one, two)], [*clear]]
+    (_, renamed, _), _ = steps.in_turn(store, groups)
+    return False, renamed[0] is None
+
+
 def _make(store: Store, found: Survey, names: list[str]) -> None:
     inside = {f"{OURS}/{name}" for name in found.ours} | set(found.entries if found.mark else ())
     missing = [MakeFolder(found.at(name)) for name in names if name not in inside]
@@ -90,10 +107,10 @@ def _probe(store: Store, found: Survey) -> str:
     clear = [Remove(path) for path in (one, two, three)]
     steps.each(store, clear)
     groups: list[list[Operation]] = [
-        [Put(one, Content.of_bytes(b"deepspeech-wer\n"), 0)],
+        [Put(one, Content.of_bytes(_PROBE), 0)],
         [Link(one, two)],
-        [Symlink(three, "probe1")],
-        [ReadLink(three)],
+        [Symlink(three, ".")],
+        [Read(f"{three}/probe1")],
         [Rename(two, three)],
     ]
     answers: list[object] = []
@@ -107,4 +124,4 @@ def _probe(store: Store, found: Survey) -> str:
             if isinstance(group[0], Put):
                 raise store.refused(group[0], answer)
             return store.refused(group[0], answer).message
-    return "" if answers[3] == "probe1" else f"a symbolic link to probe1 reads {answers[3]!r} there"
+    return "" if answers[3] == _PROBE else "a symbolic link there does not lead to its file"

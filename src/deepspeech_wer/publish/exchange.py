@@ -96,7 +96,9 @@ async def _symlink(channel: Channel, link: op.Symlink) -> op.Refusal | None:
 async def _rename(channel: Channel, rename: op.Rename) -> op.Refusal | None:
     names = wire.text(rename.path) + wire.text(rename.to)
     if _RENAME in await _hello(channel, Hello("")):
-        return await _simple(channel, rename, wire.EXTENDED, wire.text(_RENAME) + names)
+        refusal = await _simple(channel, rename, wire.EXTENDED, wire.text(_RENAME) + names)
+        if not refusal or refusal.kind != "unsupported":
+            return refusal
     return await _simple(channel, rename, wire.RENAME, names)
 
 

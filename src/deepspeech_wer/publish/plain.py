@@ -105,7 +105,7 @@ class _Ground:
             job.site,
             {path: self._marked(path, entry) for path, entry in self.truth.items()},
             elsewhere={sha: f"{KEPT}/{sha}" for sha in job.found.kept},
-            can_copy=job.store.links,
+            can_copy=job.links,
         )
 
     def _look(self) -> dict[str, Attributes]:
@@ -230,7 +230,7 @@ class _Placing:
                 copies.append(self._linked(found.at(self.plan.copied[path]), name))
             elif name in self.plan.sent:
                 pass
-            elif store.links:
+            elif job.links:
                 seconds.append(self._linked(found.at(INCOMING, name[:64]), name))
             else:
                 uploads.append(Put(to, job.site.files[path], self.mtime))
@@ -270,7 +270,7 @@ class _Placing:
         job, found = self.job, self.job.found
         by_content = {entry.sha256: path for path, entry in self.ground.truth.items()}
         missing = [sha for sha in self._needed() - found.kept.keys() if sha in by_content]
-        if job.store.links:
+        if job.links:
             steps.done(job.store, *(Link(found.at(by_content[sha]), found.at(KEPT, sha)) for sha in missing))
             return
         # Without hard links a file is kept by way of this machine.
@@ -300,7 +300,7 @@ class _Placing:
         """Puts files under their names. Raises PublishError where one is refused; what was there is there then."""
         job, found = self.job, self.job.found
         entering = [Rename(staged, found.at(path)) for staged, path in renames]
-        if job.store.replaces:
+        if job.replaces:
             steps.done(job.store, *entering)
             return
         # Plain SFTP does not rename over a file. The old one is moved aside, not removed, so that it can go back;

@@ -41,6 +41,9 @@ class Job:
     #: Paths of files whose content there is not what it ought to be.
     distrusted: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
+    #: Whether the place does make hard links, and its renames do replace files: the plain way can do without.
+    links: bool = True
+    replaces: bool = True
 
     def note(self, sentence: str) -> None:
         if sentence not in self.notes:

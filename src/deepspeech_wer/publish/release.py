@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
 from deepspeech_wer.publish import atomic, plain
-from deepspeech_wer.publish.claim import claim, way_of
+from deepspeech_wer.publish.claim import abilities, claim, way_of
 from deepspeech_wer.publish.manifest import Way
 from deepspeech_wer.publish.operations import Store
 from deepspeech_wer.publish.places import opened, root_of
@@ -112,7 +112,7 @@ def preview(web_root: Path, place: Place, *, page: str = "index.html", manner: M
     with opened(place) as store:
         found = survey(store, root_of(place))
         way = way_of(store, found, manner.way, _tops(site)) or "atomic"
-        job = Job(store, found, site, manner.keep, manner.verify, lambda what, done, total: None, notes=notes)
+        job = Job(store, found, site, manner.keep, manner.verify, lambda *step: None, notes=notes, links=store.links)
         planned = atomic.plan(job) if way == "atomic" else plain.plan(job)
         is_new = bool(planned.sent) or not is_shown(site, found.shown)
         outcome = Outcome(found.current, planned, is_new)
@@ -170,6 +170,9 @@ def _publish(
         found = survey(store, root)
         mark = claim(store, found, manner.way, _tops(site))
         job = Job(store, replace(found, mark=mark), site, manner.keep, manner.verify, progress, distrusted, notes)
+        if mark.way == "plain":
+            links, replaces = abilities(store, found)
+            job = replace(job, links=links, replaces=replaces)
         outcome = (atomic if mark.way == "atomic" else plain).release(job)
         if not outcome.wrong:
             return mark.way, outcome

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import atomic, manifest, plain, steps
+from deepspeech_wer.publish.claim import abilities
 from deepspeech_wer.publish.manifest import Manifest, Way
 from deepspeech_wer.publish.operations import Content, Look, Read, ReadLink, Refusal, Store
 from deepspeech_wer.publish.places import root_of
@@ -95,8 +96,10 @@ def _put_back(store: Store, found: Survey, id: str, target: Manifest, manner: Ma
     site = Site(target.page, {path: files[path] for path in order})
     keep = max(manner.keep, len(found.releases))
     job = Job(store, found, site, keep, manner.verify, lambda what, done, total: None)
+    links, replaces = abilities(store, found)
+    job = replace(job, links=links, replaces=replaces)
     planned = plain.plan(job)
-    if planned.sent and not store.links:
+    if planned.sent and not job.links:
         # Without hard links a file goes back by way of this machine.
         brought = {sha: _fetched(store, found, sha, content) for sha, content in planned.sent.items()}
         site = replace(site, files={p: brought.get(content.sha256, content) for p, content in site.files.items()})

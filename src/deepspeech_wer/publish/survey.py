@@ -119,10 +119,9 @@ def survey(store: Store, root: str) -> Survey:
         ids = tuple(sorted(name[:-5] for name in records if name.endswith(".json") and ID.fullmatch(name[:-5])))
         return Survey(root, True, entries, **common, shown=found, releases=ids, current=found.release)
     ids = tuple(sorted(name for name in releases if ID.fullmatch(name) and releases[name].is_folder))
-    current = _current(store, whose, link)
-    return Survey(
-        root, True, entries, **common, shown=_shown(shown) if current else None, releases=ids, current=current
-    )
+    known = _shown(shown)
+    current = _current(store, whose, link, known.release if known and known.way == "atomic" else "")
+    return Survey(root, True, entries, **common, shown=known if current else None, releases=ids, current=current)
 
 
 def _require_absent(store: Store, root: str, refusal: Refusal) -> None:
@@ -182,13 +181,15 @@ def _mark(store: Store, found: Survey, text: bytes | Refusal, aside: str = "") -
     )
 
 
-def _current(store: Store, found: Survey, link: str | Refusal) -> str:
-    """The id of the release that is shown; empty before the first one."""
+def _current(store: Store, found: Survey, link: str | Refusal, behind: str) -> str:
+    """The id of the release that is shown; empty before the first one. ``behind`` is the one found behind the link."""
     if CURRENT not in found.entries:
         return ""
-    if isinstance(link, str) and found.entries[CURRENT].is_link:
-        folder, _, release = link.rstrip("/").rpartition("/")
-        if folder == RELEASES and ID.fullmatch(release):
+    if found.entries[CURRENT].is_link:
+        # Some servers show links as they lie on their disks, or not at all.
+        text = f"{RELEASES}/{behind}" if isinstance(link, Refusal) else link.rstrip("/")
+        folder, _, release = text.rpartition("/")
+        if posixpath.basename(folder) == RELEASES and ID.fullmatch(release) and behind in ("", release):
             return release
     raise PublishError(
         f"{found.at(CURRENT)} on {store.name} is not the link to a release that publishing makes. Nothing was touched",
