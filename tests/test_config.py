@@ -22,7 +22,8 @@ def test_command_line_then_environment_then_file_then_default(tmp_path: Path) ->
     assert settings.notebook == "environment.ipynb"
     assert settings.site_title == "file"
     assert settings.wer_automation == "./bin/run-wer-automation.sh"
-    assert settings.website_server_port == 22
+    assert settings.website_server_port is None
+    assert settings.website_retries == 3
 
 
 def test_an_unknown_setting_in_the_file_is_an_error_with_a_suggestion(tmp_path: Path) -> None:
