@@ -51,16 +51,16 @@ class Trouble(FolderStore):
         if isinstance(operation, op.Look | op.List | op.Read | op.Digest | op.ReadLink):
             return self._answer(operation, progress)
         kind.count += 1
-        if isinstance(operation, op.Link) and not kind.links:
-            return op.Refusal("unsupported", "no hard links here")
-        if isinstance(operation, op.Rename) and not kind.replaces and os.path.lexists(operation.to):
-            return op.Refusal("failed", "it exists")
         if kind.count == kind.end:
             if kind.refuse:
                 return op.Refusal("failed", "no")
             if isinstance(operation, op.Put):
                 self._half(operation)
             raise ConnectionFailed("the connection is gone", "")
+        if isinstance(operation, op.Link) and not kind.links:
+            return op.Refusal("unsupported", "no hard links here")
+        if isinstance(operation, op.Rename) and not kind.replaces and os.path.lexists(operation.to):
+            return op.Refusal("failed", "it exists")
         if isinstance(operation, op.Put) and operation.content.source:
             kind.sent += operation.content.size - operation.offset
         return self._answer(operation, progress)
