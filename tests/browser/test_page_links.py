@@ -10,8 +10,8 @@ from deepspeech_wer.publish.links import links
 
 #: What torn pages are made of: what is usual, and what changes how all after it is read.
 USUAL = [
-    "<p>", "</p>", "<a ", "<img ", "<td ", "<", ">", "</", "/>", " ", "\n", "\f", "/", "=", "'", '"', "x", "é", "\u00a0",
-    "href=", "src=", "src='", 'src="', "HREF = ", "poster=", "background=", "href", "data-x=", "<a/href=",
+    "<p>", "</p>", "<a ", "<img ", "<td ", "<", ">", "</", "/>", " ", "\n", "\f", "/", "=", "'", '"', "x", "é",
+    "\u00a0", "href=", "src=", "src='", 'src="', "HREF = ", "poster=", "background=", "href", "data-x=", "<a/href=",
     "<object data=", "&#46;", "&amp", "&amp;", "&not", "&notin;", "<div/", "<table>", "<select>", "<option ",
     "<noscript>", "</noscript>",
 ]  # fmt: skip
