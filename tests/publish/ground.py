@@ -47,7 +47,7 @@ class Ground:
     def wrong(self) -> list[str]:
         """What is wrong with what readers find, whichever page they begin with and by whichever address."""
         bases = [self.root, *([self.root / "current"] if self.is_atomic else [])]
-        pages = sorted(path for path in self.versions[0] if path.endswith(".html"))
+        pages = sorted({path for version in self.versions for path in version if path.endswith(".html")})
         failures = [
             f"{base / failure}"
             for base in bases

@@ -104,7 +104,7 @@ class Plainest(NoPosixRename, NoSymlink, NoHardLink):
     """Nothing but what SFTP version 3 has had from the beginning."""
 
 
-def well(server: type[Ill]) -> type[Ill]:
+def fresh(server: type[Ill]) -> type[Ill]:
     """A class of its own, not to share ``is_well`` with other tests."""
     return type(server.__name__, (server,), {})
 

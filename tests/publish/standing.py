@@ -1,0 +1,60 @@
+"""A site that stands at some place in its old version, while a publish of its new one fails.
+
+standing = Standing.begin(tmp_path, server.target(), server.home / "www")
+standing.fails(server.target(timeout=1), "said nothing for 1 s", "www")
+standing.is_made_good(server.target())
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deepspeech_wer.errors import PublishError
+from deepspeech_wer.publish.release import Manner, Release, publish
+from deepspeech_wer.publish.target import Place
+from publish.ground import Ground
+from publish.versions import version, write
+
+#: Larger than that of other tests: of 300 KB, half of which changes.
+OLD, NEW = version(1, size=5000), version(2, size=5000)
+#: Seconds that a server may say nothing in these tests, and in which a publish has to have given up then.
+TIMEOUT = 1.5
+BOUND = 10.0
+
+
+class Standing:
+    def __init__(self, ground: Ground, new: Path, manner: Manner) -> None:
+        self.ground, self.new, self.manner = ground, new, manner
+
+    @staticmethod
+    def begin(tmp_path: Path, place: Place, root: Path, way: str = "auto") -> Standing:
+        """Publishes the old version to ``place``, whose web root is the folder ``root`` on this machine."""
+        standing = Standing(Ground(root, [OLD, NEW]), write(tmp_path / "new", NEW), Manner(way=way, retries=0))
+        publish(write(tmp_path / "old", OLD), place, manner=standing.manner)
+        standing.ground.settle()
+        return standing
+
+    def fails(self, place: Place, *words: str, within: float = BOUND, **options: Any) -> PublishError:
+        """A publish of the new version fails in time, with these words in message or hint; readers see a whole site."""
+        began = time.monotonic()
+        with pytest.raises(PublishError) as caught:
+            self.publish(place, **options)
+        assert time.monotonic() - began < within
+        told = f"{caught.value.message} ({caught.value.hint})"
+        print(told)
+        assert caught.value.hint and [word for word in words if word not in told] == [], told
+        assert self.ground.wrong() == []
+        return caught.value
+
+    def publish(self, place: Place, **options: Any) -> Release:
+        return publish(self.new, place, **{"manner": self.manner} | options)
+
+    def is_made_good(self, place: Place) -> Release:
+        """The next publish brings the new version, and leaves nothing of the one that failed."""
+        release = self.publish(place)
+        assert (self.ground.differs(NEW), self.ground.wrong(), self.ground.leftovers()) == ([], [], [])
+        return release
