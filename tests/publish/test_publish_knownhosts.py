@@ -8,8 +8,14 @@ from pathlib import Path
 import pytest
 
 import support
-from deepspeech_wer.publish.knownhosts import host_key, lookup
+from deepspeech_wer.publish.hostkey import host_key
+from deepspeech_wer.publish.knownhosts import Trust, lookup
+from deepspeech_wer.publish.sshconfig import Hop
 from ssh_servers import KINDS, new_key, public_line
+
+
+def trust_of(host: str, port: int, file: Path, **more: str) -> Trust:
+    return lookup(Hop(host, host, port, "me", 1.0, (file,), **more))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,7 @@ from ssh_servers import KINDS, new_key, public_line
 def test_patterns(tmp_path: Path, patterns: str, host: str, port: int, known: bool) -> None:
     file = tmp_path / "known_hosts"
     file.write_text(f"{patterns} {public_line(new_key('ed25519'))} a comment\n")
-    assert bool(lookup(host, port, file).trusted) == known
+    assert bool(trust_of(host, port, file).trusted) == known
 
 
 @pytest.mark.parametrize("name", ["example.org", "[example.org]:2222"])
@@ -49,8 +55,15 @@ def test_hashed_names_as_ssh_keygen_makes_them(tmp_path: Path, name: str) -> Non
     file.write_text(f"{name} {public_line(new_key('ed25519'))}\n")
     subprocess.run([program, "-q", "-H", "-f", str(file)], check=True, capture_output=True)
     assert name not in file.read_text()
-    assert bool(lookup("example.org", 22, file).trusted) == (name == "example.org")
-    assert bool(lookup("example.org", 2222, file).trusted) == (name != "example.org")
+    assert bool(trust_of("example.org", 22, file).trusted) == (name == "example.org")
+    assert bool(trust_of("example.org", 2222, file).trusted) == (name != "example.org")
+
+
+def test_an_alias_stands_for_the_name_and_the_port(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text(f"alias {public_line(new_key('ed25519'))}\n[example.org]:7 {public_line(new_key('rsa'))}\n")
+    assert [key.kind for key in trust_of("example.org", 7, file).trusted] == ["ssh-rsa"]
+    assert [key.kind for key in trust_of("example.org", 7, file, key_name="Alias").trusted] == ["ssh-ed25519"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from typing import Any
 
 import paramiko
@@ -88,6 +89,8 @@ class CommandStream:
 
     def __init__(self, hop: Hop) -> None:
         shell = os.environ.get("SHELL") or "/bin/sh"
+        self._said = ""
+        self._closing = threading.Lock()
         self._stream, its = socket.socketpair()
         # Closed with the stream.
         self._complaints = tempfile.TemporaryFile()  # noqa: SIM115
@@ -110,28 +113,28 @@ class CommandStream:
             its.close()
 
     def said(self) -> str:
-        """What the command complained of, and how it ended, if it did; nothing is said of the command itself."""
-        if self._complaints.closed:
-            return ""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(0.5)
-        self._complaints.seek(0)
-        words = " ".join(self._complaints.read(4096).decode("utf-8", errors="replace").split())[-300:]
-        code = self._process.returncode
-        ended = "" if code is None else f"it ended with exit code {code}"
-        return "; ".join(part for part in (repr(words) if words else "", ended) if part)
+        """What the command complained of, and how it ended; nothing is said of the command itself. It is closed."""
+        self.close()
+        return self._said
 
     def close(self) -> None:
-        if self._complaints.closed:
-            return
-        self._stream.close()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_ENDING_SECONDS)
-                break
-        self._complaints.close()
+        # paramiko's thread closes it, too.
+        with self._closing:
+            if self._complaints.closed:
+                return
+            self._stream.close()
+            # Mostly it ends by itself now, if it has not ended before.
+            for number, seconds in ((None, 0.2), (signal.SIGTERM, _ENDING_SECONDS), (signal.SIGKILL, _ENDING_SECONDS)):
+                with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                    if number:
+                        os.killpg(self._process.pid, number)
+                    self._process.wait(seconds)
+                    break
+            self._complaints.seek(0)
+            words = " ".join(self._complaints.read(4096).decode("utf-8", errors="replace").split())[-300:]
+            code = self._process.returncode
+            self._said = (f"{words!r}; " if words else "") + f"it ended with exit code {code}"
+            self._complaints.close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -191,7 +191,7 @@ def _lines(file: Path, *, must_exist: bool) -> list[tuple[str, str, HostKey]]:
     except OSError as error:
         raise PublishError(
             f"cannot read the known_hosts file {file}: {error.strerror}",
-            f"make it a file that you can read: ls -ld {shlex.quote(str(file))}",
+            f"make it a file that you can read, or name one: ds_website_known_hosts; ls -ld {shlex.quote(str(file))}",
         ) from error
     found = []
     for line in text.splitlines():
