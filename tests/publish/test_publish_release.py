@@ -289,6 +289,13 @@ def test_a_current_that_is_gone_is_made_again(server: Any, site: Path, site_file
     assert seen(server.home / "www") == wanted(site, site_files)
 
 
+def test_a_link_at_the_top_that_is_gone_is_made_again(server: Any, site: Path) -> None:
+    publish(site, server.target())
+    (server.home / "www/index.html").unlink()
+    assert publish(site, server.target()).is_new is False
+    assert (server.home / "www/index.html").read_bytes() == (site / "index.html").read_bytes()
+
+
 def test_a_root_whose_parent_is_not_there_is_not_made(server: Any, site: Path) -> None:
     with pytest.raises(PublishError, match=r"could not look at a/b") as caught:
         publish(site, server.target("a/b/www"))

@@ -77,12 +77,13 @@ def release(job: Job) -> Outcome:
         answers = steps.each(job.store, looks)
         wrong = doubtful(sources, answers[: len(sources)])
         if not wrong:
-            tidy.atomic(job, job.found.current, job.site.files, link_targets(job.found, links, answers[len(sources) :]))
+            targets = link_targets(job.found, links, answers[len(sources) :])
+            steps.done(job.store, *tops(job, job.site.files, targets))
+            tidy.atomic(job, job.found.current, job.site.files, targets)
         return Outcome(job.found.current, planned, False, wrong)
     if id := _ready(job):
         targets = link_targets(job.found, links, steps.each(job.store, links))
-        if missing := tops(job, job.site.files, targets):
-            steps.done(job.store, *missing)
+        steps.done(job.store, *tops(job, job.site.files, targets))
         switch(job.store, job.found, id)
         tidy.atomic(job, id, job.site.files, targets)
         return Outcome(id, Plan({}, {}, {}, {}, planned.removed), True)
