@@ -147,6 +147,25 @@ def test_the_users_own_file_is_the_default_and_the_systems_comes_after(
     with pytest.raises(PublishError, match="can be changed by others") as caught:
         resolve(Target("web", None, "", "www"))
     assert caught.value.hint == f"chmod 600 {config}"
+    # What it includes, too; but not a file that the settings name, nor the system's.
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("Port 3\n")
+    elsewhere.chmod(0o666)
+    config.write_text(f"Include {elsewhere}\n")
+    config.chmod(0o600)
+    with pytest.raises(PublishError, match="elsewhere can be changed by others"):
+        resolve(Target("web", None, "", "www"))
+    assert resolve(target(elsewhere)).port == 3
+
+
+def test_a_user_without_a_name(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("getpass.getuser", fail)
+    config.write_text("Match localuser x\n Port 1\nHost *\n IdentityFile ~/%u-%r\n")
+    (hop,) = route(target(config, username="me"))
+    assert hop.identity_files[0].name == f"{os.getuid()}-me"
 
 
 def test_without_any_config_there_is_a_port_and_no_user() -> None:

@@ -9,7 +9,6 @@ Nothing here touches the network or loads an SSH library.
 
 from __future__ import annotations
 
-import getpass
 import os
 import re
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import sshconfigfile
-from deepspeech_wer.publish.sshconfigfile import Answers, expanded, with_variables
+from deepspeech_wer.publish.sshconfigfile import Answers, expanded, local_user, with_variables
 from deepspeech_wer.publish.target import Target, check
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
@@ -135,7 +134,7 @@ def _hop(target: Target, answers: Answers, command: str, *, is_last: bool) -> Ho
         name=answers.name,
         address=answers.address,
         port=_port(answers),
-        username=answers.first("user", "" if is_last else getpass.getuser()),
+        username=answers.first("user", "" if is_last else local_user()),
         timeout=target.timeout,
         known_hosts=known_hosts,
         privkey=privkey,

@@ -85,8 +85,8 @@ class Answers:
             "h": self.address,
             "n": self.name,
             "p": self.first("port", "22"),
-            "r": self.first("user", getpass.getuser()),
-            "u": getpass.getuser(),
+            "r": self.first("user", local_user()),
+            "u": local_user(),
             "d": str(Path.home()),
             "i": str(os.getuid()),
             "k": self.first("hostkeyalias", self.name),
@@ -110,7 +110,7 @@ def lookup(name: str, files: Sequence[Path], *, user: str = "", port: int | None
     for last in (False, True):
         reader.begin_pass(last=last)
         for file in files:
-            reader.read(file, f"{file}", active=True, depth=0)
+            reader.read(file, active=True, depth=0, strict=file == own_file())
         if not reader.wants_another_pass:
             break
     return answers
@@ -118,8 +118,20 @@ def lookup(name: str, files: Sequence[Path], *, user: str = "", port: int | None
 
 def default_files() -> tuple[Path, ...]:
     """The files that ssh reads, as far as they exist; the first one counts most."""
-    own = Path.home() / ".ssh" / "config"
-    return tuple(file for file in (own, SYSTEM_FILE) if file.exists())
+    return tuple(file for file in (own_file(), SYSTEM_FILE) if file.exists())
+
+
+def own_file() -> Path:
+    """The user's own, which nobody else may be able to write, nor what it includes: it can have commands run."""
+    return Path.home() / ".ssh" / "config"
+
+
+def local_user() -> str:
+    """Who runs this; by number where the user has no name, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
 
 
 def expanded(text: str, tokens: dict[str, str], origin: str) -> str:
@@ -179,11 +191,11 @@ class _Reader:
             self._host = self._answers.address
         self.wants_another_pass = False
 
-    def read(self, file: Path, told: str, *, active: bool, depth: int) -> None:
+    def read(self, file: Path, *, active: bool, depth: int, strict: bool) -> None:
         """The lines of ``file``; where not ``active``, for their form alone."""
         enclosing = active
-        for number, line in enumerate(_text(file).splitlines(), 1):
-            origin = f"{told}, line {number}"
+        for number, line in enumerate(_text(file, strict=strict).splitlines(), 1):
+            origin = f"{file}, line {number}"
             split = _split(line, origin)
             if split is None:
                 continue
@@ -198,7 +210,7 @@ class _Reader:
                 for included in _included(words, file, origin):
                     if depth >= _DEEPEST_INCLUDE:
                         raise wrong(origin, "files include each other too deep")
-                    self.read(included, f"{included}", active=active, depth=depth + 1)
+                    self.read(included, active=active, depth=depth + 1, strict=strict)
             elif active and keyword in KEYWORDS:
                 self._note(keyword, words, origin)
 
@@ -243,8 +255,8 @@ class _Reader:
         subjects = {
             "host": answers.address.lower(),
             "originalhost": answers.name.lower(),
-            "user": answers.first("user", getpass.getuser()),
-            "localuser": getpass.getuser(),
+            "user": answers.first("user", local_user()),
+            "localuser": local_user(),
         }
         if criterion not in subjects:
             raise wrong(origin, f"Match {criterion} is not known here")
@@ -298,13 +310,12 @@ def _words(text: str, origin: str) -> list[str]:
     return words
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, *, strict: bool) -> str:
     try:
         with file.open("rb") as opened:
             info = os.fstat(opened.fileno())
-            # It can have commands run; so ssh, too, does not read it where others may write it.
-            own = Path.home() / ".ssh"
-            if own in file.parents and (info.st_uid not in (0, os.getuid()) or info.st_mode & 0o022):
+            # As ssh does.
+            if strict and (info.st_uid not in (0, os.getuid()) or info.st_mode & 0o022):
                 raise PublishError(
                     f"{file} can be changed by others (mode {stat.S_IMODE(info.st_mode):04o}, owner {info.st_uid}); "
                     "it is not used",

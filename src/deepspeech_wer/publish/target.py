@@ -16,8 +16,9 @@ class Target:
     ``privkey`` is a private key file of any kind; without one the SSH agent's keys are tried.
     ``passphrase_command`` prints the passphrase of an encrypted ``privkey``; it is split as a shell
     would, but no shell runs it. ``known_hosts`` replaces ``~/.ssh/known_hosts`` and
-    ``/etc/ssh/ssh_known_hosts``. ``ssh_config`` replaces ``~/.ssh/config``, in which ``host`` is looked up and which
-    gives what is not given here: the address, ``port`` (else 22), ``username``, keys, jump hosts.
+    ``/etc/ssh/ssh_known_hosts``. ``ssh_config`` replaces ``~/.ssh/config`` and ``/etc/ssh/ssh_config``, in which
+    ``host`` is looked up and which give what is not given here: the address, ``port`` (else 22), ``username``, keys,
+    jump hosts; ``/dev/null`` for none.
     ``timeout`` is in seconds without progress; ``time_limit`` in seconds for one connection in all, 0 for none.
     ``compression`` is "yes", "no", or "auto" for when it pays.
     """
