@@ -21,7 +21,7 @@ import support
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish.connection import Connection
 from deepspeech_wer.publish.target import Target
-from ssh_servers import KINDS, new_key, public_line
+from ssh_servers import KINDS, new_key, public_line, write_key
 
 
 def listing(target: Target) -> list[str]:
@@ -189,6 +189,17 @@ def test_every_kind_of_key_logs_in(start_server: Callable[..., Any], tmp_path: P
     file.chmod(0o600)
     server = start_server(program, authorized=[key])
     assert listing(server.target(privkey=file, passphrase_command="printf '%s\\n' 'correct horse'")) == []
+
+
+@pytest.mark.parametrize(("program", "kind", "hurries"), [("openssh", "ed25519", True), ("openssh", "rsa", False),
+                                                        ("asyncssh", "ed25519", False)])  # fmt: skip
+def test_a_round_trip_is_saved_where_the_server_is_known_to_allow_it(
+    start_server: Callable[..., Any], tmp_path: Path, program: str, kind: str, hurries: bool
+) -> None:
+    key = new_key(kind)
+    server = start_server(program, authorized=[key])
+    with Connection(server.target(privkey=write_key(tmp_path / "key", key))) as connection:
+        assert connection.transport._hurries == hurries
 
 
 def test_an_answer_that_comes_early_is_not_missed(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:

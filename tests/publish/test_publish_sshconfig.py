@@ -78,7 +78,7 @@ def test_files_that_are_included(config: Path) -> None:
     (config.parent / "conf.d" / "20.conf").write_text("Host web\n Port 20\n User twenty\n")
     (config.parent / "conf.d" / "10.conf").write_text("Host other\n Port 9\nHost web\n Port 10\n")
     (config.parent / "of-web").write_text("HostName inner\nHost other\n IdentityFile /no\nHost *\n IdentityFile /yes\n")
-    (config.parent / "never").write_text("Port 1\nHost *\n User never\nMatch all\n User never\n")
+    (config.parent / "never").write_text("Port 1\nHost *\n HostKeyAlias never\nMatch all\n CertificateFile /never\n")
     config.write_text(
         "Include conf.d/*.conf ~/.ssh/absent\nHost other\n Include never\n"
         "Host web\n Include of-web\n HashKnownHosts yes\n"
