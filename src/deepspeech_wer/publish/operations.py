@@ -234,15 +234,25 @@ Progress = Callable[[int], None]
 class Store(Protocol):
     """A place to publish to, open. Used by one thread."""
 
-    #: Who it is, to the user: ``wer@www.example.org:22``, or ``this machine``.
-    name: str
-    #: Whether a rename replaces a file (OpenSSH's posix-rename), hard links can be made, symbolic links can be asked
-    #: for: as far as the place says without being asked to do it.
-    replaces: bool
-    links: bool
-    symlinks: bool
-    #: Whether it works strictly in order, so that a chain is sent at once and costs one round trip, however long.
-    in_order: bool
+    @property
+    def name(self) -> str:
+        """Who it is, to the user: ``wer@www.example.org:22``, or ``this machine``."""
+
+    @property
+    def replaces(self) -> bool:
+        """Whether a rename replaces a file (OpenSSH's posix-rename), as far as the place says without being asked."""
+
+    @property
+    def links(self) -> bool:
+        """Whether hard links can be made, as far as the place says."""
+
+    @property
+    def symlinks(self) -> bool:
+        """Whether symbolic links can be asked for."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether it works strictly in order, so that a chain is sent at once and costs one round trip."""
 
     def run(self, chains: Sequence[Chain], progress: Progress | None = None) -> list[list[Any]]:
         """Carries out all chains, side by side; the answers in the same shape."""
