@@ -37,12 +37,12 @@ _LOOK = 0.005
 
 
 class Recording(asyncssh.SFTPServer):
-    """A server that remembers what was written under its final name."""
+    """A server that remembers what was written under its final name, and not where nobody looks."""
 
     written_in_place: list[str]
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> object:
-        if pflags & asyncssh.FXF_WRITE and not path.endswith(b".tmp"):
+        if pflags & asyncssh.FXF_WRITE and b"/.deepspeech-wer/" not in path:
             self.written_in_place.append(path.decode())
         return super().open(path, pflags, attrs)
 
@@ -131,6 +131,11 @@ class Tracker:
         found += [path for root in (*self.sites(), data / "runs") for path in root.rglob("*.tmp")]
         found += [path for root in (data, cache) for path in root.glob(".*.tmp")]
         return sorted(str(path) for path in found)
+
+    def on_its_way(self) -> list[str]:
+        """What has arrived on the server and is not in its place: all of it is, once a release is over."""
+        ours = [self.published / ".deepspeech-wer"] if self.published else []
+        return sorted(str(path) for folder in ours for path in folder.glob("*ing/*"))
 
     def processes(self) -> list[str]:
         """What still runs of it: the command lines."""

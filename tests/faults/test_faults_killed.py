@@ -1,14 +1,14 @@
 """A tick over three landings is killed with SIGKILL wherever it could hurt, and the next ones mend it.
 
 The points are not chosen by hand: a first tick runs with wrappers around what changes the state (``os.rename`` and
-``os.replace``, the lines of the journal, the rename on the server, the start of a process, the wiping of a folder, the
+``os.replace``, the lines of the journal, what changes the server, the start of a process, the wiping of a folder, the
 unlinking of the lock), see ``injected/sitecustomize.py``, and lists what it reached, in the tick and in the worker. A
 point is a process, before or after, what it does to which file (of a run's id, a SHA, an asset one stands for all), and
 the function that does it. Each is killed once, at its first, second or third time by turns; every line of the journal
 is killed at every time. Each kill has an installation and a web root of its own.
 
-Left out is what leaves the same as its neighbour: a tick that is killed after a rename, since it goes on to its next
-point with nothing in between; and before the start of a process.
+Left out is what leaves the same as its neighbour: a tick that is killed after a rename, or after what a server did for it,
+since it goes on to its next point with nothing in between; and before the start of a process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def kills(points: list[str]) -> list[str]:
     chosen = []
     left_out = ("tick after rename", "tick before start", "worker before start")
     for number, (point, times) in enumerate(Counter(points).items()):
-        if point.startswith(left_out):
+        if point.startswith(left_out) or (point.startswith("tick after") and "on the server" in point):
             continue
         which = range(1, times + 1) if " journal " in point else [number % times + 1]
         chosen += [f"{time} {point}" for time in which]
@@ -95,6 +95,7 @@ def mended(three: Landings, number: int, kill: str, watcher: Watcher) -> None:
     assert (here / "js" / "hyper.js").read_bytes() == (there / "js" / "hyper.js").read_bytes()
     assert (here / "index.html").read_bytes() == (there / "index.html").read_bytes()
     assert tracker.left_over() == []
+    assert tracker.on_its_way() == []
     assert tracker.processes() == []
 
 

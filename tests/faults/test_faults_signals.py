@@ -75,6 +75,7 @@ def assert_goes_on(tracker: Tracker, head: str) -> None:
     assert not already or tracker.trainings() == already
     assert tracker.installation.last_sha1() == head
     assert tracker.left_over() == []
+    assert tracker.on_its_way() == []
     assert tracker.processes() == []
 
 

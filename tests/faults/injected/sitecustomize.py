@@ -33,11 +33,9 @@ _ROLES = {"deepspeech_wer": "tick", "deepspeech_wer.job.worker": "worker"}
 
 #: What differs from run to run in a path, and what stands for it; and files of one kind, of which one stands for all.
 _VARYING = (
-    (r"^[^/]+/(?=www/)", ""),  # on the server
     (r"/mirrors/[^/]+", "/mirrors/MIRROR"),
     (r"\d{8}-\d{6}-[0-9a-f]{7}-[0-9a-f]{6}", "RUN"),
     (r"[0-9a-f]{40}", "SHA"),
-    (r"\.deepspeech-wer-[0-9a-f]{16}\.tmp", "TEMPORARY"),
     (r"www/(css|js)/(?!(hyper|landings)\.js)[\w.]+$", "www/ASSET"),
 )
 
@@ -49,14 +47,21 @@ def _pattern(path):
     return text
 
 
+#: What is asked of a server and changes nothing there.
+_LOOKS = {"Look", "List", "Read", "Digest", "ReadLink"}
+
+#: Modules that write files, and ask a server, for all the others.
+_SERVANTS = ("deepspeech_wer.files", "deepspeech_wer.publish.steps")
+
+
 def _caller():
-    """The function of the tracker that came here, passing over the one that writes files for all the others."""
+    """The function of the tracker that came here, passing over those that do the same for everybody."""
     frame = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "")
         if name == "__main__":
             name = getattr(frame.f_globals.get("__spec__"), "name", name)
-        if name.startswith("deepspeech_wer") and name != "deepspeech_wer.files":
+        if name.startswith("deepspeech_wer") and name not in _SERVANTS:
             return f"{name.removeprefix('deepspeech_wer.')}.{frame.f_code.co_qualname}"
         frame = frame.f_back
     return "elsewhere"
@@ -144,8 +149,9 @@ def _lines(descriptor, lines):
     return "journal " + ", ".join(dict.fromkeys(line["state"] for line in lines))
 
 
-def _release(client, source, target):
-    return f"rename on the server to {_pattern(target)}"
+def _publish(session, chains, *_):
+    changes = {type(operation).__name__ for chain in chains for operation in chain} - _LOOKS
+    return f"{', '.join(sorted(changes))} on the server" if changes else ""
 
 
 def _start(process, command, *_):
@@ -164,7 +170,7 @@ _LATER = {
     "deepspeech_wer.journal": (("", "_append", _lines),),
     "deepspeech_wer.checkout": (("", "wipe", _wipe),),
     "subprocess": (("Popen", "_execute_child", _start),),
-    "paramiko.sftp_client": (("SFTPClient", "posix_rename", _release),),
+    "deepspeech_wer.publish.session": (("Session", "run", _publish),),
 }
 
 
