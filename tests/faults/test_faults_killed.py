@@ -7,7 +7,7 @@ point is a process, before or after, what it does to which file (of a run's id, 
 the function that does it. Each is killed once, at its first, second or third time by turns; every line of the journal
 is killed at every time. Each kill has an installation and a web root of its own.
 
-Left out is what leaves the same as its neighbour: a tick that is killed after a rename, or after what a server did for it,
+Left out is what leaves the same as its neighbour: a tick that is killed after a rename or after a step of a server,
 since it goes on to its next point with nothing in between; and before the start of a process.
 """
 
