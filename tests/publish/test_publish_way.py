@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 import socket
@@ -79,13 +80,16 @@ def transports() -> int:
 
 
 def test_through_two_jump_hosts(three: list[Any], config: Path) -> None:
+    gc.collect()
     before = transports(), len(list(Path("/proc/self/fd").iterdir()))
     assert listing(web(three, config)) == ["behind"]
     connection = Connection(web(three, config))
     assert str(connection.target) == f"{three[2].username}@web:{three[2].port}"
     connection.close()
     connection.close()
-    assert (transports(), len(list(Path("/proc/self/fd").iterdir()))) == before
+    # Fewer where an earlier test's connections come to their end meanwhile.
+    after = transports(), len(list(Path("/proc/self/fd").iterdir()))
+    assert after[0] <= before[0] and after[1] <= before[1]
 
 
 def test_a_transfer_through_a_jump_host_arrives_whole(three: list[Any], config: Path, tmp_path: Path) -> None:
@@ -167,12 +171,13 @@ def test_through_a_command_that_ends_with_the_connection(
         f" -p {jump.port} -W '[%h]:%p' {jump.username}@127.0.0.1\n"
     )
     target = server.target(host="web", port=None, ssh_config=config)
+    gc.collect()
     before = len(list(Path("/proc/self/fd").iterdir()))
     with Connection(target) as connection:
         assert connection.listdir(".") == []
         assert running(str(known))
     assert not running(str(known))
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
 
 
 @pytest.mark.parametrize(
