@@ -21,12 +21,12 @@ from deepspeech_wer.publish.channel import ROOM, SENT, Channel, Hello, Pending
 
 _RENAME, _LINK = "posix-rename@openssh.com", "hardlink@openssh.com"
 _SPACE = "statvfs@openssh.com"
-#: Pieces of a file, or parts of a list, that are asked for before the first has come.
-_AHEAD = 8
+#: Parts of a list, and bytes of a file, that are asked for before it is known how many there are.
+_AHEAD, _GUESS = 8, 256 << 10
 #: Of a file too large to be read back whole: this many samples at least, of so many bytes.
 _SAMPLES, _SAMPLE = 8, 32 << 10
-#: More entries than any folder of ours has; a list without end is a fault of the server.
-_MOST_ENTRIES = 1_000_000
+#: More entries than any folder of ours has, and more reads cut short than any file: a server's fault, without end.
+_MOST_ENTRIES, _MOST_SHORT = 100_000, 1000
 
 
 async def carry_out(channel: Channel, operation: op.Operation) -> Any:
@@ -130,21 +130,23 @@ async def _list(channel: Channel, folder: op.List) -> dict[str, op.Attributes] |
         return handle
     name = _handle(handle)
     entries: dict[str, op.Attributes] = {}
+    count = 0
     failure: op.Refusal | None = None
-    ended = False
     ahead: deque[Pending] = deque()
-    while ahead or not ended:
-        while not ended and len(ahead) < (_AHEAD if channel.in_order else 1):
+    while True:
+        while len(ahead) < (_AHEAD if channel.in_order else 1):
             ahead.append(channel.ask(folder, wire.READDIR, name))
         kind, body = await ahead.popleft()
-        if kind == wire.NAME:
-            entries.update(wire.names(body))
-        elif not ended:
-            ended = True
+        if kind != wire.NAME:
             if _done((kind, body)) is None:
                 raise wire.Garbled("a list came without its entries")
             failure = None if wire.status(body)[0] == wire.END else wire.refusal(body)
-        if len(entries) > _MOST_ENTRIES:
+            # What is asked ahead will be answered with the same, and nobody has to wait for it.
+            break
+        found = wire.names(body)
+        entries.update(found)
+        count += max(1, len(found))
+        if count > _MOST_ENTRIES:
             raise wire.Garbled(f"the folder {folder.path} has no end")
     channel.ask(folder, wire.CLOSE, name)
     await SENT
@@ -188,6 +190,7 @@ async def _stream(
     if isinstance(value, op.Refusal):
         return value
     handle = _handle(value)
+    guess = at + _GUESS
 
     def ask(begin: int, length: int) -> tuple[int, int, Pending]:
         return begin, length, channel.ask(operation, wire.READ, handle + struct.pack(">QI", begin, length), length)
@@ -195,19 +198,19 @@ async def _stream(
     looked = channel.ask(operation, wire.FSTAT, handle)
     ahead: deque[tuple[int, int, Pending]] = deque()
     known: int | None = None
+    short = 0
     ended = False
     refusal: op.Refusal | None = None
     while True:
-        while not ended and at < end and (len(ahead) < _AHEAD if known is None else channel.has_room):
+        while not ended and at < end and (at < guess if known is None else channel.has_room):
             length = min(channel.piece_limit, end - at)
             ahead.append(ask(at, length))
             at += length
         if known is None:
             size = _value(await looked, wire.ATTRS)
             known = end if isinstance(size, op.Refusal) else size.attributes().size
-            # One byte more, lest one that grows is cut off where it ended.
             end = min(end, max(at, known))
-        if not ahead:
+        if not ahead or (ended and channel.in_order):
             if ended or at >= end:
                 break
             await ROOM
@@ -219,7 +222,12 @@ async def _stream(
             if not 0 < len(data) <= length:
                 raise wire.Garbled(f"{len(data)} bytes came where {length} were asked for")
             take(data)
-            if len(data) < length:
+            if begin + len(data) == known:
+                ended = True
+            elif len(data) < length:
+                short += 1
+                if short > _MOST_SHORT:
+                    raise wire.Garbled(f"{operation.path} comes in crumbs")
                 ahead.appendleft(ask(begin + len(data), length - len(data)))
         elif kind != wire.DATA and not ended:
             ended = True
