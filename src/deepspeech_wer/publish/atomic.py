@@ -79,25 +79,28 @@ def release(job: Job) -> Outcome:
         if not wrong:
             targets = link_targets(job.found, links, answers[len(sources) :])
             steps.done(job.store, *tops(job, job.site.files, targets))
-            tidy.atomic(job, job.found.current, job.site.files, targets)
+            tidy.atomic(job, job.found.current, job.site.files, targets, job.found.incoming)
         return Outcome(job.found.current, planned, False, wrong)
     if id := _ready(job):
         targets = link_targets(job.found, links, steps.each(job.store, links))
         steps.done(job.store, *tops(job, job.site.files, targets))
         switch(job.store, job.found, id)
-        tidy.atomic(job, id, job.site.files, targets)
+        tidy.atomic(job, id, job.site.files, targets, job.found.incoming)
         return Outcome(id, Plan({}, {}, {}, {}, planned.removed), True)
     return _Building(job, planned, sources, links).publish()
 
 
-def switch(store: Store, found: Survey, id: str) -> None:
-    """Shows the release ``id`` to readers, by one rename. Raises PublishError; they still see what they saw then."""
+def switch(store: Store, found: Survey, id: str, beside: Iterable[Operation] = ()) -> None:
+    """Shows the release ``id`` to readers, by one rename. Raises PublishError; they still see what they saw then.
+
+    What is carried out ``beside`` does no harm if that is refused; nor does a refusal of it.
+    """
     # Beside the one that it replaces: some servers look where a link leads to when it is made.
     link = found.at(_NEXT)
     if _NEXT in found.entries:  # left of a try that was ended between the two steps
         steps.each(store, [Remove(link)])
     groups: list[list[Operation]] = [[Symlink(link, f"{RELEASES}/{id}")], [Rename(link, found.at(CURRENT))]]
-    answers, _ = steps.in_turn(store, groups)
+    answers, _ = steps.in_turn(store, groups, [[operation] for operation in beside])
     for group, answered in zip(groups, answers, strict=True):
         steps.require(store, group, answered, "see whether somebody changed that link; readers still see what they saw")
 
@@ -188,8 +191,10 @@ class _Building:
         if wrong:
             return Outcome("", self.plan, True, wrong)
         self._put_together(tops(job, self.files, linked))
-        switch(job.store, found, self.id)
-        tidy.atomic(job, self.id, self.files, linked, self.plan.sent)
+        # The release holds what was uploaded for it, shown or not.
+        arrived = {*found.incoming, *self.plan.sent}
+        switch(job.store, found, self.id, [Remove(found.at(INCOMING, name)) for name in arrived])
+        tidy.atomic(job, self.id, self.files, linked)
         return Outcome(self.id, self.plan, True)
 
     def _entries(self) -> dict[str, Entry]:

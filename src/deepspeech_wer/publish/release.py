@@ -12,6 +12,7 @@ from __future__ import annotations
 import posixpath
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -93,14 +94,19 @@ def publish(
     PublishError; readers still see what they saw before.
     """
     started = time.monotonic()
-    site = gather(web_root, page)
     notes: list[str] = []
     progress = progress or (lambda what, done, total: None)
+    # The site is read while the network is waited for.
+    with ThreadPoolExecutor(1) as thread:
+        reading = thread.submit(gather, web_root, page)
 
-    def once(store: Store) -> tuple[Way, Outcome]:
-        return _publish(store, root_of(place), site, manner, progress, notes)
+        def once(store: Store) -> tuple[Way, Outcome]:
+            return _publish(store, root_of(place), reading.result(), manner, progress, notes)
 
-    way, outcome = tried(once, place, manner.retries, tell or (lambda sentence: None))
+        try:
+            way, outcome = tried(once, place, manner.retries, tell or (lambda sentence: None))
+        finally:
+            site = reading.result()  # where there is no site, that is what to tell
     return _told(site, way, outcome, started, notes)
 
 

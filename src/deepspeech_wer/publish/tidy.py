@@ -32,16 +32,16 @@ def wipe(store: Store, folders: list[str]) -> None:
         steps.in_turn(store, [files, *([RemoveFolder(folder) for folder in level] for level in reversed(levels))])
 
 
-def atomic(job: Job, id: str, files: Iterable[str], texts: Mapping[str, str], sent: Iterable[str] = ()) -> None:
-    """After ``id`` is shown: removes what was uploaded for it, what is beyond the releases to keep, and stale links.
+def atomic(job: Job, id: str, files: Iterable[str], texts: Mapping[str, str], left: Iterable[str] = ()) -> None:
+    """After ``id`` is shown: removes what is beyond the releases to keep, stale links, and uploads that are ``left``.
 
-    ``texts`` are those of the symbolic links at the top of the web root, by name; ``sent`` names the uploads.
+    ``texts`` are those of the symbolic links at the top of the web root, by name.
     """
     found = job.found
     names = {path.split("/")[0] for path in files}
     stale = [name for name, text in texts.items() if text == f"{CURRENT}/{name}" and name not in names]
     useless = [Remove(found.at(name)) for name in stale]
-    useless += [Remove(found.at(INCOMING, name)) for name in {*found.incoming, *sent}]
+    useless += [Remove(found.at(INCOMING, name)) for name in left]
     kept = dict.fromkeys(release for release in (id, found.current) if release)
     earlier = [release for release in reversed(found.releases) if release < id and release not in kept]
     # Later ones were never shown, or were gone back from: the new one takes their place.
