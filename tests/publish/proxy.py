@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _LONG_LINE = 32 << 20
 #: Seconds of traffic that wait before a thin line, as in a router.
 _BUFFERED = 0.1
+#: Seconds in which a server has taken what came through.
+_SETTLED = 0.1
 #: A line that dribbles lets one byte through in that many seconds.
 _DRIBBLE = 0.2
 
@@ -42,9 +44,10 @@ _DRIBBLE = 0.2
 class Fault:
     """What becomes of a connection when ``after`` bytes have come through, the way that is ``counted``.
 
-    A connection that is cut is closed at both ends; one that stalls is kept, and nothing comes through any more; one
-    that dribbles lets a byte through now and then. Anything else to be done at that moment is a function, which is
-    called once, in the proxy's thread, before the next byte comes through; the connection goes on.
+    A connection that is cut is closed at both ends, at the server's a moment later, so that it sees what came through;
+    one that stalls is kept, and nothing comes through any more; one that dribbles lets a byte through now and then.
+    Anything else to be done at that moment is a function, which is called once, in the proxy's thread, before the next
+    byte comes through; the connection goes on.
     """
 
     after: int
@@ -113,7 +116,9 @@ class Proxy:
         self._thread.start()
 
     def end(self) -> None:
-        self._server.close()
+        if self._loop.is_closed():
+            return
+        self._call(self._server.close)
         self.cut()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
@@ -151,6 +156,10 @@ class _End(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.takes_no_more = False
         self.line.lane_to(self).deliver()
+
+    def abort(self) -> None:
+        if self.transport is not None:
+            self.transport.abort()
 
     def reads(self, on: bool) -> None:
         if self.transport is not None and not self.transport.is_closing() and on == self.is_paused:
@@ -275,10 +284,9 @@ class _Line:
         self.is_stalled = True
         for end in (self.client, self.server):
             end.reads(False)
-            if act == "cut" and end.transport is not None:
-                # Not abort(): what came through has to arrive.
-                end.transport.close()
         if act == "cut":
+            self.client.abort()
+            self.loop.call_later(_SETTLED, self.server.abort)
             self.proxy._lines.discard(self)
 
     def ended(self, lane: _Lane) -> None:
