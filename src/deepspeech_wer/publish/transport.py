@@ -43,8 +43,21 @@ class _Unproven(paramiko.SSHException):  # type: ignore[misc]
 class _AuthHandler(AuthOnlyHandler):  # type: ignore[misc]
     """paramiko's, which misses an answer that comes before it has made the event to wait for."""
 
+    _is_refused = False
+
+    def send_auth_request(self, *arguments: Any, **named: Any) -> Any:
+        self._is_refused = False
+        return super().send_auth_request(*arguments, **named)
+
+    def _parse_userauth_failure(self, message: Any) -> None:
+        super()._parse_userauth_failure(message)
+        # Noted first, and then told whoever may have begun to wait meanwhile: one of the two is seen.
+        self._is_refused = True
+        if self.auth_event is not None:
+            self.auth_event.set()
+
     def wait_for_response(self, event: threading.Event) -> Any:
-        if self.is_authenticated() or self.transport.saved_exception is not None:
+        if self._is_refused or self.is_authenticated():
             event.set()
         return super().wait_for_response(event)
 
