@@ -7,7 +7,11 @@ standing.is_made_good(server.target())
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +25,13 @@ from publish.versions import version, write
 
 #: Larger than that of other tests: of 300 KB, half of which changes.
 OLD, NEW = version(1, size=5000), version(2, size=5000)
+#: Bytes of the new version that are not in the old one.
+CHANGED = sum(len(content) for content in set(NEW.values()) - set(OLD.values()))
 #: Seconds that a server may say nothing in these tests, and in which a publish has to have given up then.
 TIMEOUT = 1.5
 BOUND = 10.0
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to mount a file system, or let another user log in")
 
 
 class Standing:
@@ -58,3 +66,21 @@ class Standing:
         release = self.publish(place)
         assert (self.ground.differs(NEW), self.ground.wrong(), self.ground.leftovers()) == ([], [], [])
         return release
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[str], object]]:
+    """A file system of that size; what is given mounts it anew with other options. Skips where that cannot be done."""
+
+    def mount(options: str) -> None:
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    mount(f"size={kilobytes}k")
+    try:
+        yield lambda options: mount(f"remount,{options}")
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

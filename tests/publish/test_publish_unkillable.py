@@ -25,15 +25,12 @@ from deepspeech_wer.publish.release import Manner, publish
 from publish.ground import Ground
 from publish.lying import Linking
 from publish.proxy import Fault, Proxy, proxied
-from publish.standing import BOUND, NEW, OLD, TIMEOUT, Standing
+from publish.standing import BOUND, CHANGED, NEW, OLD, TIMEOUT, Standing, as_root, small_disk
 from publish.versions import write
 from ssh_servers import new_key, public_line
 
 Start = Callable[..., Any]
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: to mount a file system, or let another user log in")
 
-#: Bytes of the new version that are not in the old one.
-CHANGED = sum(len(content) for content in NEW.values() if content not in OLD.values())
 #: Bytes after which the uploads are under way.
 MIDDLE = 120_000
 
@@ -227,23 +224,6 @@ def test_a_server_process_that_is_stopped(openssh: Any, tmp_path: Path, way: str
     assert standing.ground.differs(NEW) == [], "what the stopped one had been told before harms nothing"
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[Callable[[int], object]]:
-    """A file system of that size; what is given makes it another size."""
-
-    def mount(*options: str) -> None:
-        done = subprocess.run(["mount", "-t", "tmpfs", *options, "tmpfs", str(folder)], capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip(f"cannot mount a file system here: {done.stderr.strip()}")
-
-    folder.mkdir(parents=True, exist_ok=True)
-    mount("-o", f"size={kilobytes}k")
-    try:
-        yield lambda size: mount("-o", f"remount,size={size}k")
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @as_root
 def test_a_disk_that_is_full(start_server: Start, tmp_path: Path, way: str) -> None:
     server = start_server("openssh")
@@ -251,7 +231,7 @@ def test_a_disk_that_is_full(start_server: Start, tmp_path: Path, way: str) -> N
         standing = Standing.begin(tmp_path, server.target("disk/www"), server.home / "disk/www", way)
         error = standing.fails(server.target("disk/www"), "could not upload", "of the site", "is full", "df -h")
         assert not isinstance(error, ConnectionFailed)
-        resize(4000)
+        resize("size=4000k")
         with proxied(server.port) as proxy:
             standing.is_made_good(proxy.target(server, "disk/www"))
             assert proxy.up < 0.9 * CHANGED, "what arrived before is not sent again"
