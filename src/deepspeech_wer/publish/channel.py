@@ -35,6 +35,7 @@ _FIRST_BUDGET, _LEAST_BUDGET = 512 << 10, 128 << 10
 _TICK = 0.05
 #: Bytes that the server may send unasked for more: all reads on their way fit in twice.
 _WINDOW = 2 * MOST_IN_FLIGHT
+_FOREVER = 24 * 3600.0
 _OPENS = (Put, Read, List, Digest)
 
 
@@ -116,7 +117,7 @@ class _Task:
 class Channel:
     """A session; used by one thread at a time, but for the figures that say how it fares."""
 
-    def __init__(self, transport: Any, in_order: bool, carry: Carry, timeout: float) -> None:
+    def __init__(self, transport: Any, in_order: bool, carry: Carry) -> None:
         self.in_order = in_order
         self._carry = carry
         #: None until the server has said it.
@@ -138,7 +139,7 @@ class Channel:
         self._out = bytearray(wire.init())
         self._inbox = wire.Inbox()
         self.hello = self._pending[-1] = Pending(Hello(""), 0)
-        self._channel = _session(transport, timeout)
+        self._channel = _session(transport)
         self._step(_Task(self._learn(), None))
 
     @property
@@ -339,11 +340,12 @@ class Channel:
         self._measured, self._measured_since = 0, now
 
 
-def _session(transport: Any, timeout: float) -> Any:
+def _session(transport: Any) -> Any:
     """A channel on which SFTP was asked for; whether the server has it is not waited for: its first word tells."""
     import paramiko
 
-    channel = transport.open_session(window_size=_WINDOW, timeout=timeout)
+    # Who watches ends a silence.
+    channel = transport.open_session(window_size=_WINDOW, timeout=_FOREVER)
     channel.settimeout(_TICK)
     # As invoke_subsystem() does, which waits for the answer. A refusal closes the channel.
     request = paramiko.Message()
@@ -366,6 +368,6 @@ def tune(transport: Any, compression: str = "auto") -> None:
     options.ciphers = tuple(sorted(options.ciphers, key=lambda name: first.index(name) if name in first else 2))
     transport.use_compression(compression == "yes")
     # New keys wait for what is on its way before them, on a thin line for minutes; who watches ends a silence.
-    transport.clear_to_send_timeout = 24 * 3600.0
+    transport.clear_to_send_timeout = _FOREVER
     with suppress(OSError, AttributeError):
         transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

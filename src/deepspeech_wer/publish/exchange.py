@@ -325,7 +325,8 @@ class _Upload:
                 self._samples.append((at - len(part), len(part), hashlib.sha256(part).digest()))
                 sampled = at + size // _SAMPLES
             while self._writes and self._writes[0].answer:
-                self._refusal = self._refusal or _done(await self._writes.popleft())
+                refusal = _done(await self._writes.popleft())
+                self._refusal = self._refusal or refusal
         if not self._refusal:
             await self._require_unchanged(handle)
 

@@ -163,7 +163,7 @@ class Session:
             worker.join(10)
 
     def _opened(self) -> Channel:
-        return Channel(self._transport, self.in_order, carry_out, self._target.timeout)
+        return Channel(self._transport, self.in_order, carry_out)
 
     # Watching ---------------------------------------------------------------------------------------------------------
 
@@ -211,9 +211,10 @@ class Session:
         self._transport.join(0.3)
         is_active = self._transport.is_active()
         self.close()
-        pending = [channel.oldest for channel in self._channels]
-        oldest = min((p for p in pending if p), key=lambda p: p.since, default=None)
-        tried = f"{self.name}: could not {oldest.operation if oldest else Hello('')}"
+        oldest = [channel.oldest for channel in self._channels]
+        # A channel more that is being opened is nothing to the user.
+        pending = sorted((p for p in oldest if p), key=lambda p: (isinstance(p.operation, Hello), p.since))
+        tried = f"{self.name}: could not {pending[0].operation if pending else Hello('')}"
         if self._connection.socket.silent:
             return ConnectionFailed(
                 f"{tried}: the server said nothing for {self._target.timeout:g} s",
