@@ -70,7 +70,6 @@ class _Worker(threading.Thread):
         super().__init__(name=f"sftp-{number}", daemon=True)
         self.works: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self.channel: Channel | None = None
-        self.refused = False
         self.is_busy = False
         self._is_first = number == 0
         self._opened = opened
@@ -79,7 +78,6 @@ class _Worker(threading.Thread):
         try:
             self.channel = self._opened()
         except Exception as error:
-            self.refused = True
             work = self.works.get()
             # One channel does, if a server allows no more.
             if work and self._is_first:
@@ -108,6 +106,7 @@ class Session:
         self.in_order = "OpenSSH_" in self._transport.remote_version
         self._end = began + self._target.time_limit if self._target.time_limit else float("inf")
         self._workers: list[_Worker] = []
+        self._is_closed = False
         self._compression = Compression(self._transport) if self._target.compression == "auto" else None
 
     @property
@@ -135,6 +134,8 @@ class Session:
 
         After a PublishError the connection is closed: what was under way is given up.
         """
+        if self._is_closed:
+            raise ConnectionFailed(f"{self.name}: the connection is closed", "publish again")
         work = _Work(chains)
         uploads = [o for chain in chains for o in chain if isinstance(o, op.Put)]
         size = sum(put.content.size - put.offset for put in uploads)
@@ -156,6 +157,7 @@ class Session:
 
     def close(self) -> None:
         """Ends all that is under way, without waiting for the server."""
+        self._is_closed = True
         self._transport.close()
         for worker in self._workers:
             worker.works.put(None)
