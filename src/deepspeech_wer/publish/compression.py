@@ -40,6 +40,11 @@ class Compression:
         """To be called when a lot begins."""
         self._mark = None
 
+    def end(self) -> None:
+        """To be called when the connection is closed."""
+        if self._thread:
+            self._thread.join(10)
+
     def consider(self, arrived: int, contents: Sequence[Content], size: int) -> None:
         """Changes to compression if that pays; to be called some times a second.
 

@@ -163,6 +163,8 @@ class Session:
             worker.works.put(None)
         for worker in self._workers:
             worker.join(10)
+        if self._compression:
+            self._compression.end()
 
     def _opened(self) -> Channel:
         return Channel(self._transport, self.in_order, carry_out)
