@@ -103,7 +103,7 @@ def test_the_order_is_data_and_assets_then_pages_then_the_page(tmp_path: Path) -
         '<img src="x:" srcset="data:,x,y 1x, absent, it">',
         '<base href="?/sub/"><base href="sub/"><img src="it">',
         '<img src="it"><base href="./y#/z/">',
-        "<iframe/srcdoc=<img/src=it",
+        "<iframe/srcdoc=<img/src=it&gt;",
         '<img alt="a > b" src="it">',
         "<img alt = 'a' src\n=\nit>",
         '<!-- > --><img src="it"><!-- -->',
@@ -168,12 +168,23 @@ def test_the_page_of_an_old_installation(tmp_path: Path) -> None:
     assert collect(tmp_path, "index.htm").left_out == ()
 
 
-def test_a_page_without_styles_needs_no_reader_of_styles(tmp_path: Path) -> None:
-    root = build(tmp_path, {"index.html": '<link rel=stylesheet href="a.css">', "a.css": "p { color: red }"})
+def test_a_reader_is_imported_when_there_is_something_to_read(tmp_path: Path) -> None:
+    """They take a tenth of a second, and a tick that has nothing to publish should not."""
+    build(
+        tmp_path, {"plain.html": "<p style='color: red'>", "text.txt": "", "styled.html": "<style>a{b:url(c)}</style>"}
+    )
     code = "import sys; from pathlib import Path; from deepspeech_wer.publish.assets import collect;"
-    code += f"collect(Path({str(root)!r})); print(*sys.modules)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert not {"bs4", "tinycss2", "paramiko"} & set(run.stdout.split())
+    code += (
+        f"collect(Path({str(tmp_path)!r}), sys.argv[1]); print(*{{'bs4', 'tinycss2', 'paramiko'}} & {{*sys.modules}})"
+    )
+
+    def imported(page: str) -> set[str]:
+        run = subprocess.run([sys.executable, "-c", code, page], capture_output=True, text=True, check=True)
+        return set(run.stdout.split())
+
+    assert imported("text.txt") == set()
+    assert imported("plain.html") == {"bs4"}
+    assert imported("styled.html") == {"bs4", "tinycss2"}
 
 
 def test_what_is_needed_in_turn(tmp_path: Path) -> None:
@@ -260,6 +271,47 @@ def test_a_file_too_large_to_search_is_sent_and_told(tmp_path: Path, monkeypatch
     root = build(tmp_path, {"index.html": '<a href="b.html">', "b.html": " " * 101 + '<img src="it">', "it": ""})
     assert paths(root) == ["b.html", "index.html"]
     assert "b.html" in collect(root).left_out[0]
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        *(f"{start}{'x' * 12_000_000}{end}" for start, end in {
+            "": "", "<!--": "-->", "<p title='": "'>", "<a href='": "'>", "<p ": ">", "<": ">", "<script>": "</script>",
+            "<style>": "</style>", "<? ": ">", "<!doctype ": ">", "&": ";",
+        }.items()),
+        "<div>" * 4000,
+        "<p>\0\1\x1f\ufffe\uffff\U0001f600",
+        "<a href='\0'>",
+        "<meta charset=utf-16>\u00e9",
+        "<meta http-equiv=content-type content='text/html; charset=shift_jis'>\u00e9",
+        "<?xml version='1.0' encoding='utf-7'?>\u00e9",
+        '<!DOCTYPE a [<!ENTITY b "&c;&c;"><!ENTITY c SYSTEM "file:///etc/passwd">]>&b;&c;',
+    ],
+    ids=lambda text: text[:12],
+)  # fmt: skip
+def test_whatever_stands_before_a_link_it_is_found(tmp_path: Path, before: str) -> None:
+    root = build(tmp_path, {"index.html": f'{before}<a href="i\u00e9t">', "i\u00e9t": ""})
+    assert "i\u00e9t" in paths(root)
+
+
+def test_a_link_beside_a_picture_of_twelve_megabytes_is_found(tmp_path: Path) -> None:
+    """By default lxml empties an attribute that has more than ten million letters, and says nothing."""
+    picture = f"data:image/png;base64,{'A' * 12_000_000}"
+    assert paths(build(tmp_path, {"index.html": f'<img srcset="{picture} 1x, it 2x">', "it": ""})) == [
+        "it",
+        "index.html",
+    ]
+
+
+def test_a_page_of_too_many_elements_within_elements_is_sent_and_told(tmp_path: Path) -> None:
+    root = build(
+        tmp_path,
+        {"index.html": '<a href="b.html">', "b.html": "<img src=it>" + "<div>" * 100_000 + "<img src=x>", "it": ""},
+    )
+    assert paths(root) == ["it", "b.html", "index.html"]
+    (told,) = collect(root).left_out
+    assert "b.html" in told and "not closed" in told
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,13 @@ def _links(asset: Asset, told: _LeftOut) -> Iterator[str]:
         return
     with open_file(asset.source) as file:
         text = file.read(limit).decode("utf-8-sig", errors="replace")
-    yield from links.links(text, suffix)
+    try:
+        yield from links.links(text, suffix)
+    except links.NotAllRead:
+        told.add(
+            asset.path,
+            f"what {asset.path} links to was not searched for up to its end: too many of its elements are not closed",
+        )
 
 
 def _local_path(folder: tuple[str, ...], link: str) -> str | None:

@@ -4,22 +4,17 @@ In markup every ``href``, ``src``, ``srcset``, ``poster`` and the like counts, w
 ``srcdoc`` hold; in a style sheet every ``url()``, ``image-set()`` and ``@import``. Rather one too many is given than
 one too few. Scripts are not read, and comments do not count.
 
-The text is untrusted, so the time that it takes grows with its length and no faster: Python's html.parser, also under
-BeautifulSoup, takes 40 seconds for 180 kB of ``<a href=x<a href=x...``, and a kilobyte of memory for each link. Tags
-are found here as the HTML standard says that browsers find them, and no tree is made. Style sheets are read by
-tinycss2, which is linear.
+Pages are read by BeautifulSoup (:mod:`deepspeech_wer.publish.tags`), style sheets by tinycss2; each is imported when
+there is one to be read. The text is untrusted: the time that it takes grows with its length and no faster.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections import deque
-from collections.abc import Iterator
-from html.entities import html5 as _ENTITIES
+from collections.abc import Iterator, Mapping
 
 PAGE_SUFFIXES = (".html", ".htm", ".xhtml")
-XML_SUFFIXES = (".xhtml", ".svg")
 STYLE_SUFFIX = ".css"
 #: What is searched for links, and up to which size (bytes): a style sheet takes its 25-fold of memory.
 LARGEST_SEARCHED = {**dict.fromkeys((*PAGE_SUFFIXES, ".svg"), 32 << 20), STYLE_SUFFIX: 8 << 20}
@@ -32,27 +27,8 @@ _STYLE_ATTRIBUTES = frozenset(
 #: Documents within documents: browsers show more, people write none.
 _DEEPEST = 4
 
-# All of what follows gives nothing back that it has taken ("++", "*+"), and takes what has no end up to the end of
-# the text: that is what makes it linear.
+# What follows gives nothing back that it has taken ("*+"): that is what makes it linear.
 _BLANK = r"[ \t\n\f\r]"
-_NAME_AND_VALUE = (
-    rf"(=?[^ \t\n\f\r/>=]++|=)(?:{_BLANK}*+={_BLANK}*+"
-    r"""(?:"([^"]*+)(?:"|\Z)|'([^']*+)(?:'|\Z)|([^ \t\n\f\r>]*+)))?+"""
-)
-_ATTRIBUTE = re.compile(_NAME_AND_VALUE)
-_TOKEN = re.compile(
-    "<(?:"
-    r"!--(?:-?>|.*?(?:--!?>|\Z))"
-    rf"|(?P<name>/?[a-zA-Z][^ \t\n\f\r/>]*+|\?xml-stylesheet)(?P<attributes>(?:[ \t\n\f\r/]++|{_NAME_AND_VALUE})*+)>?"
-    r"|[!?/][^>]*+)",
-    re.DOTALL,
-)
-#: In HTML these hold text, in which nothing is a tag but their own end.
-_TEXT_ENDS = {
-    name: re.compile(rf"</{name}(?=[ \t\n\f\r/>])", re.IGNORECASE)
-    for name in ("script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes")
-}
-_REFERENCE = re.compile(r"&(#[0-9]{1,99}+;?|#[xX][0-9a-fA-F]{1,99}+;?|[a-zA-Z][a-zA-Z0-9]*+(?:;|(?!=)))")
 _REFRESH = re.compile(rf"{_BLANK}*+[0-9.]*+[ \t\n\f\r;,]++(?:url{_BLANK}*+={_BLANK}*+)?+[\"']?([^\"']*)", re.IGNORECASE)
 #: An address up to the next blank, and unless a comma ends it, what is said of it up to the next comma.
 _CANDIDATE = re.compile(r"[ \t\n\f\r,]*+([^ \t\n\f\r]*+)(?:(?<=,)|[^,]*+)")
@@ -65,9 +41,16 @@ _URL_FUNCTIONS = frozenset(("url", "src", "image-set", "-webkit-image-set"))
 _MAY_LINK = re.compile(r"url|src|import|image-set|\\", re.IGNORECASE)
 
 
+class NotAllRead(Exception):
+    """What came so far are the links of the beginning of a page: the rest has too many elements within elements."""
+
+
 def links(text: str, suffix: str) -> Iterator[str]:
-    """The links in the ``text`` of a file whose name ends in ``suffix``, which is one of LARGEST_SEARCHED."""
-    return _css_links(text) if suffix == STYLE_SUFFIX else _markup_links(text, suffix in XML_SUFFIXES)
+    """The links in the ``text`` of a file whose name ends in ``suffix``, which is one of LARGEST_SEARCHED.
+
+    Raises NotAllRead after the last of them if there may be more.
+    """
+    return _css_links(text) if suffix == STYLE_SUFFIX else _markup_links(text)
 
 
 def trimmed(link: str) -> str:
@@ -84,70 +67,51 @@ def scheme(link: str) -> str:
 # Markup --------------------------------------------------------------------------------------------------------------
 
 
-def _markup_links(text: str, is_xml: bool = False, depth: int = 0, base: str = "") -> Iterator[str]:
-    found: list[str] = []
-    documents: list[str] = []
-    own_base: str | None = None
-    for name, attributes, style in _tags(text, is_xml):
-        for attribute, value in attributes:
+def _markup_links(text: str, depth: int = 0, base: str = "") -> Iterator[str]:
+    from deepspeech_wer.publish.tags import TooDeep, tags
+
+    page = _Page()
+    try:
+        tags(text, page.take)
+        complete = True
+    except TooDeep:
+        complete = False
+    if page.base and scheme(page.base) not in ("data", "javascript"):
+        base = _rebased(base, page.base)
+    yield from (_rebased(base, link) for link in page.links) if base else page.links
+    for document in page.documents if depth < _DEEPEST else ():
+        yield from _markup_links(document, depth=depth + 1, base=base)
+    if not complete:
+        raise NotAllRead
+
+
+class _Page:
+    """What the tags of a page say: its links, the documents within it, and what all of them are relative to."""
+
+    def __init__(self) -> None:
+        self.links: list[str] = []
+        self.documents: list[str] = []
+        self.base: str | None = None
+
+    def take(self, name: str, attributes: Mapping[str, str], style: str) -> None:
+        for attribute, value in attributes.items():
             if name == "base":
                 # The first one holds for the whole page, also for what stands before it.
-                if attribute == "href" and own_base is None:
-                    own_base = trimmed(value)
+                if attribute == "href" and self.base is None:
+                    self.base = trimmed(value)
             elif attribute in _LINK_ATTRIBUTES or (attribute == "data" and name == "object"):
-                found.append(value)
+                self.links.append(value)
             elif attribute in _SRCSET_ATTRIBUTES:
-                found.extend(address.rstrip(",") for address in _CANDIDATE.findall(value) if address)
+                self.links.extend(address.rstrip(",") for address in _CANDIDATE.findall(value) if address)
             elif attribute in _STYLE_ATTRIBUTES:
-                found.extend(_css_links(value))
+                self.links.extend(_css_links(value))
             elif attribute == "srcdoc" and name == "iframe":
-                documents.append(value)
+                self.documents.append(value)
             elif attribute == "http-equiv" and name == "meta" and value.lower() == "refresh":
-                contents = (_REFRESH.match(said) for other, said in attributes if other == "content")
-                found.extend(match[1] for match in contents if match)
-        found.extend(_css_links(style))
-    if own_base and scheme(own_base) not in ("data", "javascript"):
-        base = _rebased(base, own_base)
-    yield from (_rebased(base, link) for link in found) if base else found
-    for document in documents if depth < _DEEPEST else ():
-        yield from _markup_links(document, depth=depth + 1, base=base)
-
-
-def _tags(text: str, is_xml: bool) -> Iterator[tuple[str, list[tuple[str, str]], str]]:
-    """Every start tag: its name, its attributes, and the style sheet in it if it is ``<style>``."""
-    position = 0
-    # Where the style sheet that was read last ends.
-    styled = 0
-    foreign = is_xml
-    while token := _TOKEN.search(text, position):
-        position = token.end()
-        name, written = token["name"], token["attributes"]
-        if not name or name[0] == "/":
-            continue
-        name = name.lower()
-        # In XML, SVG and MathML what they hold is markup like the rest, and they may be empty: <script href="..."/>.
-        # Where SVG in a page ends again takes a whole browser to say.
-        foreign = foreign or name in ("svg", "math")
-        style = ""
-        if name in _TEXT_ENDS and (not foreign or (name == "style" and position >= styled)):
-            end = _TEXT_ENDS[name].search(text, position)
-            stop = end.start() if end else len(text)
-            if name == "style":
-                style = text[position:stop]
-                styled = stop
-            if not foreign:
-                position = stop
-        attributes = []
-        for attribute, *values in _ATTRIBUTE.findall(written) if written else ():
-            value = values[0] or values[1] or values[2]
-            attributes.append((attribute.lower(), _REFERENCE.sub(_decoded, value) if "&" in value else value))
-        if attributes or style:
-            yield name, attributes, style
-
-
-def _decoded(match: re.Match[str]) -> str:
-    """A character reference in an attribute: one by name counts only if the whole of it is a name."""
-    return html.unescape(match[0]) if match[1][0] == "#" or match[1] in _ENTITIES else match[0]
+                address = _REFRESH.match(attributes.get("content", ""))
+                if address:
+                    self.links.append(address[1])
+        self.links.extend(_css_links(style))
 
 
 def _rebased(base: str, link: str) -> str:
