@@ -468,6 +468,18 @@ def test_what_does_not_shrink_is_not_compressed(start_server: Start) -> None:
         assert store._transport.local_compression == "none"
 
 
+@pytest.mark.parametrize("kind", ["openssh", "asyncssh"])
+def test_compression_that_is_asked_for(start_server: Start, kind: str) -> None:
+    server = start_server(kind)
+    zeros = Content.of_bytes(bytes(4_000_000))
+    with proxied(server.port) as proxy, connect(proxy.target(server, compression="yes")) as store:
+        assert store.run([[Look(".")]])[0][0].is_folder
+        store._compression.end()
+        assert store._transport.local_compression == "zlib@openssh.com"
+        assert store.run([[Put("a", zeros, 5), Digest("a")]])[0][1] == zeros.sha256
+        assert proxy.up < 200_000
+
+
 # The wire itself -----------------------------------------------------------------------------------------------------
 
 

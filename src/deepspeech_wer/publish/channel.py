@@ -358,15 +358,14 @@ def _session(transport: Any) -> Any:
     return channel
 
 
-def tune(transport: Any, compression: str = "auto") -> None:
-    """Makes paramiko's transport quick; to be called before it talks. ``compression`` as in Target."""
+def tune(transport: Any) -> None:
+    """Makes paramiko's transport quick; to be called before it talks."""
     import socket
 
     options = transport.get_security_options()
     # AES-GCM needs no second pass for the MAC: some 2 times as quick here.
     first = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
     options.ciphers = tuple(sorted(options.ciphers, key=lambda name: first.index(name) if name in first else 2))
-    transport.use_compression(compression == "yes")
     # New keys wait for what is on its way before them, on a thin line for minutes; who watches ends a silence.
     transport.clear_to_send_timeout = _FOREVER
     with suppress(OSError, AttributeError):

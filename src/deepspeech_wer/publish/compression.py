@@ -29,16 +29,19 @@ _SAMPLES, _SAMPLE = 8, 32 << 10
 
 
 class Compression:
-    """Of one connection, over which files are uploaded, one lot after the other."""
+    """Of one connection, over which files are uploaded, one lot after the other. ``mode`` is as in Target."""
 
-    def __init__(self, transport: Any) -> None:
+    def __init__(self, transport: Any, mode: str) -> None:
         self._transport = transport
+        self._mode = mode
         self._mark: tuple[float, int] | None = None
         self._thread: threading.Thread | None = None
 
     def begin(self) -> None:
         """To be called when a lot begins."""
         self._mark = None
+        if self._mode == "yes":
+            self._change()
 
     def end(self) -> None:
         """To be called when the connection is closed."""
@@ -50,7 +53,7 @@ class Compression:
 
         ``arrived`` is how many bytes of the lot have; ``contents`` is what it consists of, ``size`` bytes in all.
         """
-        if self._thread or not arrived:
+        if self._mode != "auto" or self._thread or not arrived:
             return
         now = time.monotonic()
         if self._mark is None:
@@ -62,10 +65,14 @@ class Compression:
         rate = (arrived - before) / (now - since)
         left = size - arrived
         if left / rate > _WORTH and _saves(contents, rate, left) > _WORTH:
-            self._thread = threading.Thread(target=self._change, name="sftp-compression", daemon=True)
-            self._thread.start()
+            self._change()
 
     def _change(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._negotiate, name="sftp-compression", daemon=True)
+            self._thread.start()
+
+    def _negotiate(self) -> None:
         # A server that does not compress is asked for it in vain, once. Where it goes wrong the connection is at its
         # end, which those notice who use it.
         with suppress(Exception):

@@ -107,7 +107,7 @@ class Session:
         self._end = began + self._target.time_limit if self._target.time_limit else float("inf")
         self._workers: list[_Worker] = []
         self._is_closed = False
-        self._compression = Compression(self._transport) if self._target.compression == "auto" else None
+        self._compression = Compression(self._transport, self._target.compression)
 
     @property
     def replaces(self) -> bool:
@@ -163,8 +163,7 @@ class Session:
             worker.works.put(None)
         for worker in self._workers:
             worker.join(10)
-        if self._compression:
-            self._compression.end()
+        self._compression.end()
 
     def _opened(self) -> Channel:
         return Channel(self._transport, self.in_order, carry_out)
@@ -174,8 +173,7 @@ class Session:
     def _watch(self, work: _Work, progress: op.Progress | None, contents: Sequence[op.Content], size: int) -> None:
         """Until all is done. Raises what a worker raised, and PublishError where it takes too long."""
         before = told = sum(channel.arrived for channel in self._channels)
-        if self._compression:
-            self._compression.begin()
+        self._compression.begin()
         answers, heard = -1, time.monotonic()
         while True:
             try:
@@ -192,8 +190,7 @@ class Session:
                 told = arrived
             if finished:
                 return
-            if self._compression:
-                self._compression.consider(arrived - before, contents, size)
+            self._compression.consider(arrived - before, contents, size)
             now = time.monotonic()
             if now > self._end:
                 raise PublishError(

@@ -1,4 +1,7 @@
-"""A socket that notices when its peer falls silent, and when the time for the whole connection is over."""
+"""A socket that notices when its peer falls silent while somebody connects and logs in.
+
+Afterwards it is the SFTP session (``session.py``) that watches, by the answers that come.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,8 @@ from typing import Any
 class WatchedSocket:
     """A socket whose peer must say something within ``timeout`` seconds of being asked.
 
-    Everything that is sent over SFTP is answered, so hearing nothing while an answer is due means that
-    the server or the network is gone. paramiko polls ``recv`` ten times a second, so that is the place
-    to notice it; a blocked ``send`` is another.
+    Hearing nothing while an answer is due means that the server or the network is gone. paramiko polls ``recv`` ten
+    times a second, so that is the place to notice it; a blocked ``send`` is another.
     """
 
     def __init__(self, sock: socket.socket, timeout: float) -> None:
