@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
@@ -167,6 +168,19 @@ def test_an_upload_goes_on_where_it_was(place: Server, store: Session, there: in
     assert (place.home / "a").read_bytes() == whole.data
 
 
+def test_what_is_behind_the_end_and_cannot_be_cut_is_noticed(start_server: Start) -> None:
+    class Uncut(asyncssh.SFTPServer):
+        def fsetstat(self, file_obj: object, attrs: asyncssh.SFTPAttrs) -> None:
+            raise asyncssh.SFTPOpUnsupported("fsetstat")
+
+    server = start_server("asyncssh", sftp=Uncut)
+    (server.home / "a").write_bytes(content(500_000).data[:300_000] + bytes(300_000))
+    (server.home / "b").write_bytes(content(500_000).data[:300_000])
+    with connect(server.target()) as store:
+        a, b = (answers[0] for answers in store.run([[Put(n, content(500_000), 5, offset=300_000)] for n in "ab"]))
+    assert a == Refusal("differs", "600000 bytes of 500000 arrived") and b.size == 500_000
+
+
 def test_an_upload_from_a_file_of_this_machine(place: Server, store: Session, tmp_path: Path) -> None:
     (tmp_path / "source").write_bytes(content(2_000_000).data)
     source = Content(content(2_000_000).sha256, 2_000_000, tmp_path / "source")
@@ -253,6 +267,33 @@ def test_a_chain_is_carried_out_in_its_order(place: Server, store: Session) -> N
         assert made is renamed is linked is None
         assert put == looked == Attributes(put.mode, 5000, 5)
         assert read == content(5000, n).data[4990:]
+
+
+def test_a_server_that_does_several_things_at_once_gets_one_after_the_other(
+    start_server: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks: list[asyncio.Task[None]] = []
+    process = asyncssh.sftp.SFTPServerHandler._process_packet
+
+    async def at_once(*arguments: Any) -> None:
+        # asyncssh's server waits for one request before it looks at the next; others do not.
+        tasks.append(asyncio.create_task(process(*arguments)))
+
+    monkeypatch.setattr(asyncssh.sftp.SFTPServerHandler, "_process_packet", at_once)
+
+    class Slow(asyncssh.SFTPServer):
+        async def mkdir(self, path: bytes, attrs: asyncssh.SFTPAttrs) -> None:
+            await asyncio.sleep(0.1)
+            super().mkdir(path, attrs)
+
+        async def write(self, file_obj: object, offset: int, data: bytes) -> int:
+            await asyncio.sleep(0.1 if offset == 0 else 0)
+            return super().write(file_obj, offset, data)  # type: ignore[return-value]
+
+    with connect(start_server("asyncssh", sftp=Slow).target()) as store:
+        chain = [MakeFolder("a"), MakeFolder("a/b"), Put("a/b/c", content(200_000), 5), Read("a/b/c"), Remove("a/b/c")]
+        [answers] = store.run([chain])
+    assert answers == [None, None, Attributes(answers[2].mode, 200_000, 5), content(200_000).data, None]
 
 
 def test_one_refusal_leaves_the_others_alone(place: Server, store: Session) -> None:

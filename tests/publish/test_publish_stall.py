@@ -264,7 +264,7 @@ def test_a_thin_line_is_waited_for(start_server: Start, monkeypatch: pytest.Monk
     monkeypatch.setattr(asyncio.selector_events._SelectorSocketTransport, "max_size", 4096)  # type: ignore[attr-defined]
     server = start_server(kind)
     # What is asked for behind all these uploads waits for all of them.
-    chains = [[Put(f"a{n}", Content.of_bytes(os.urandom(75_000)), 5)] for n in range(4)]
+    chains = [[Put(f"a{n}", Content.of_bytes(os.urandom(size)), 5)] for n, size in enumerate((30_000, 270_000))]
     begin = time.monotonic()
     with proxied(server.port, rate=100_000) as proxy:
         answers = use(proxy.target(server, timeout=2 * TIMEOUT, compression="no"), *chains, [Look("."), Digest("a0")])
