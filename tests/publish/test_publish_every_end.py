@@ -197,6 +197,31 @@ def test_a_release_that_ends_at_any_operation(tmp_path: Path, kind: type[Trouble
     assert 0.9 * once * steps < total < 1.1 * once * steps
 
 
+@pytest.mark.parametrize("refuse", [False, True], ids=["broken off", "refused"])
+@pytest.mark.parametrize("way", ["auto", "atomic", "plain"])
+def test_a_first_release_that_ends_at_any_operation(
+    tmp_path: Path, kind: type[Trouble], way: str, refuse: bool
+) -> None:
+    if way == "atomic" and not (kind.links and kind.replaces):
+        pytest.skip("such a place has no atomic releases")
+    site = tmp_path / "site"
+    build(site, 1)
+    publish(site, Folder(tmp_path / "whole"), manner=Manner(way))
+    steps = kind.count
+    for end in range(1, steps + 1):
+        root = tmp_path / f"root{end}"
+        kind.count, kind.end, kind.refuse = 0, end, refuse
+        with contextlib.suppress(PublishError):
+            publish(site, Folder(root), manner=Manner(way, retries=0))
+            # To clear away what was tried may be refused; and so may what is tried, which then is done another way.
+            assert refuse
+        kind.end = -1
+        publish(site, Folder(root))
+        assert require_whole(root, 1) == 1
+        require_tidy(root)
+        shutil.rmtree(root)
+
+
 @pytest.mark.parametrize("way", ["atomic", "plain"])
 def test_going_back_that_ends_at_any_operation(tmp_path: Path, kind: type[Trouble], way: str) -> None:
     site, before = prepared(tmp_path, kind, way)

@@ -64,8 +64,9 @@ def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Mani
                 "set ds_website_release=plain (or auto, which chooses that by itself)",
             )
         way = "plain" if refused else "atomic"
-    _make(store, found, [BUILDING, RELEASES] if way == "atomic" else [RECORDS, KEPT])
+    folders = [BUILDING, RELEASES] if way == "atomic" else [RECORDS, KEPT]
     if found.mark:
+        _make(store, found, folders)
         if manifest.NAME not in found.entries:  # the connection broke while it was replaced
             steps.done(store, Rename(found.at(MARK_ASIDE), found.at(manifest.NAME)))
         left = [found.at(INCOMING, name) for name in found.incoming if name.endswith("-aside")]
@@ -76,6 +77,8 @@ def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Mani
     content = Content.of_bytes(mark.dump())
     steps.done(store, Put(found.at(INCOMING, "mark"), content, int(time.time())))
     steps.done(store, Rename(found.at(INCOMING, "mark"), found.at(manifest.NAME)))
+    # Only now: should we be killed in between, a folder without the mark would be taken for somebody else's.
+    _make(store, found, folders)
     return mark
 
 

@@ -94,6 +94,8 @@ class Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
         try:
             with self.sock.answer_due():
                 self.start_client(timeout=3 * self.hop.timeout)
+                if not self.initial_kex_done:  # it comes back at the end of its time as well, and says nothing
+                    raise TimeoutError("the keys were not exchanged in time")
         except (OSError, EOFError, paramiko.SSHException) as error:
             raise self._failure(error) from error
 
