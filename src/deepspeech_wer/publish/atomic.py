@@ -120,7 +120,7 @@ def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Opera
         elif texts.get(name) != f"{CURRENT}/{name}":
             raise PublishError(
                 f"cannot publish {name} to {job.store.name}: {found.at(name)} is there, and publishing did not make it",
-                "move it away on the server, then publish again. Nothing was changed",
+                "move it away there, then publish again. Nothing was changed",
             )
     return missing
 

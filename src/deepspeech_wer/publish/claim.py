@@ -40,7 +40,7 @@ def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way
             raise PublishError(
                 f"ds_website_release asks for {wanted} releases, and the web root {found.root} on {store.name} "
                 f"has {way} ones" + ("" if found.mark else ", of an older installation"),
-                "set ds_website_release=auto, or ds_website_server_root to an empty folder, which can become either",
+                f"set ds_website_release=auto, or {store.root_setting} to an empty folder, which can become either",
             )
         return way
     if wanted == "plain":

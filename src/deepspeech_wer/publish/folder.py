@@ -43,6 +43,7 @@ def opened(folder: Folder) -> Iterator[FolderStore]:
 class FolderStore:
     """See :class:`deepspeech_wer.publish.operations.Store`."""
 
+    root_setting = "ds_website_folder"
     replaces = links = symlinks = in_order = True
 
     def __init__(self, folder: Folder) -> None:

@@ -239,6 +239,10 @@ class Store(Protocol):
         """Who it is, to the user: ``wer@www.example.org:22``, or ``this machine``."""
 
     @property
+    def root_setting(self) -> str:
+        """The setting that names the web root."""
+
+    @property
     def replaces(self) -> bool:
         """Whether a rename replaces a file (OpenSSH's posix-rename), as far as the place says without being asked."""
 

@@ -157,7 +157,7 @@ class _Ground:
         return PublishError(
             f"cannot publish to {self.job.store.name}: {self.job.found.at(path)} is {what} there, {why}. "
             "Nothing was changed",
-            "move it away on the server, then publish again",
+            "move it away there, then publish again",
         )
 
 

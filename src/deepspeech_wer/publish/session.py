@@ -97,6 +97,7 @@ class Session:
     """See :class:`deepspeech_wer.publish.operations.Store`."""
 
     symlinks = True
+    root_setting = "ds_website_server_root"
 
     def __init__(self, connection: Connection, began: float) -> None:
         self._connection = connection

@@ -133,7 +133,7 @@ def _require_absent(store: Store, root: str, refusal: Refusal) -> None:
         if not here.is_folder and not here.is_link:
             raise PublishError(
                 f"cannot publish to {store.name}: {root} is a file there, and has to be a folder",
-                "move that file away on the server, or set ds_website_server_root to another folder",
+                f"move that file away there, or set {store.root_setting} to another folder",
             )
         raise store.refused(List(root), refusal)
     if here.kind != "missing":
@@ -142,12 +142,12 @@ def _require_absent(store: Store, root: str, refusal: Refusal) -> None:
         raise store.refused(
             look[1],
             above,
-            f"the web root {root} is to be made in it: make that folder, or set ds_website_server_root to another one",
+            f"the web root {root} is to be made in it: make that folder, or set {store.root_setting} to another one",
         )
     if not above.is_folder and not above.is_link:
         raise PublishError(
             f"cannot make the web root {root} on {store.name}: {parent} is not a folder",
-            "set ds_website_server_root to a folder that is there, or to a new one in such a folder",
+            f"set {store.root_setting} to a folder that is there, or to a new one in such a folder",
         )
 
 
@@ -159,7 +159,7 @@ def _require_empty(store: Store, found: Survey) -> None:
     some = ", ".join(repr(name[:80]) for name in sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
     raise PublishError(
         f"the web root {found.root} on {store.name} holds files that are not ours: {some}. Nothing was touched",
-        f"set ds_website_server_root to an empty folder, or to a new one such as {found.at('wer')}",
+        f"set {store.root_setting} to an empty folder, or to a new one such as {found.at('wer')}",
     )
 
 
@@ -177,7 +177,7 @@ def _mark(store: Store, found: Survey, text: bytes | Refusal, aside: str = "") -
     raise PublishError(
         f"the web root {found.root} on {store.name} may not be ours: {path} there {why}. Nothing was touched",
         f"if the site there is yours to replace, remove {path} and empty the folder; "
-        "else set ds_website_server_root to another one",
+        f"else set {store.root_setting} to another one",
     )
 
 
