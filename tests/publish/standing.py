@@ -39,10 +39,14 @@ class Standing:
         self.ground, self.new, self.manner = ground, new, manner
 
     @staticmethod
-    def begin(tmp_path: Path, place: Place, root: Path, way: str = "auto") -> Standing:
-        """Publishes the old version to ``place``, whose web root is the folder ``root`` on this machine."""
-        standing = Standing(Ground(root, [OLD, NEW]), write(tmp_path / "new", NEW), Manner(way=way, retries=0))
-        publish(write(tmp_path / "old", OLD), place, manner=standing.manner)
+    def begin(tmp_path: Path, place: Place, root: Path, way: str = "auto", times: int = 1) -> Standing:
+        """Publishes the old version to ``place``, whose web root is the folder ``root`` on this machine.
+
+        With ``times`` the site is so many times as large.
+        """
+        old, new = (OLD, NEW) if times == 1 else (version(number, size=5000 * times) for number in (1, 2))
+        standing = Standing(Ground(root, [old, new]), write(tmp_path / "new", new), Manner(way=way, retries=0))
+        publish(write(tmp_path / "old", old), place, manner=standing.manner)
         standing.ground.settle()
         return standing
 
@@ -64,7 +68,11 @@ class Standing:
     def is_made_good(self, place: Place) -> Release:
         """The next publish brings the new version, and leaves nothing of the one that failed."""
         release = self.publish(place)
-        assert (self.ground.differs(NEW), self.ground.wrong(), self.ground.leftovers()) == ([], [], [])
+        assert (self.ground.differs(self.ground.versions[-1]), self.ground.wrong(), self.ground.leftovers()) == (
+            [],
+            [],
+            [],
+        )
         return release
 
 
