@@ -135,7 +135,8 @@ def link_targets(found: Survey, links: list[ReadLink], answers: list[str | Refus
     texts = {}
     for link, answer in zip(links, answers, strict=True):
         name = link.path[start:]
-        if (name in ours or found.shown is None) and (isinstance(answer, Refusal) or answer.startswith("/")):
+        resolved = (f"/{CURRENT}/{name}", f"/{RELEASES}/{found.current}/{name}")
+        if (name in ours or found.shown is None) and (isinstance(answer, Refusal) or answer.endswith(resolved)):
             texts[name] = f"{CURRENT}/{name}"
         elif isinstance(answer, str):
             texts[name] = answer

@@ -52,6 +52,7 @@ def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way
 def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Manifest:
     """The web root made ours, with the folders that are needed. Gives its mark. Raises PublishError."""
     way = way_of(store, found, wanted, tops)
+    _require_folders(store, found)
     if not found.is_there:
         steps.done(store, MakeFolder(found.root))
     _make(store, found, [OURS])
@@ -95,6 +96,23 @@ def abilities(store: Store, found: Survey) -> tuple[bool, bool]:
     groups = [[Put(one, some, 0), Put(two, some, 0)], [Rename(one, two)], [*clear]]
     (_, renamed, _), _ = steps.in_turn(store, groups)
     return False, renamed[0] is None
+
+
+def _require_folders(store: Store, found: Survey) -> None:
+    """Raises PublishError where something else has the name of a folder of ours: nothing is written through a link."""
+    names = {OURS: found.entries.get(OURS)}
+    if found.mark and found.mark.way == "atomic":
+        names[RELEASES] = found.entries.get(RELEASES)
+    for name in (INCOMING, BUILDING, RECORDS, KEPT):
+        names[name] = found.ours.get(name.rpartition("/")[2])
+    for name, here in names.items():
+        if here and not here.is_folder:
+            what = "a symbolic link" if here.is_link else "a file"
+            raise PublishError(
+                f"cannot publish to {store.name}: {found.at(name)} is {what} there, and has to be a folder. "
+                "Nothing was changed",
+                "see who put it there, remove it, then publish again",
+            )
 
 
 def _make(store: Store, found: Survey, names: list[str]) -> None:

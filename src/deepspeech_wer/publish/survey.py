@@ -111,7 +111,7 @@ def survey(store: Store, root: str) -> Survey:
             raise store.refused(operation, folder)
     if manifest.NAME not in entries and isinstance(aside, Refusal):
         _require_empty(store, whose)
-        return whose
+        return Survey(root, True, entries, ours={} if isinstance(folders[0], Refusal) else folders[0])
     found = _mark(store, whose, mark) if manifest.NAME in entries else _mark(store, whose, aside, at(MARK_ASIDE))
     ours, incoming, building, records, kept, releases = ({} if isinstance(f, Refusal) else f for f in folders)
     common: dict[str, Any] = {"mark": found, "ours": ours, "incoming": incoming, "building": building, "kept": kept}
