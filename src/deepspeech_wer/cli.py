@@ -97,7 +97,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _trust_host(options: argparse.Namespace) -> int:
     from deepspeech_wer import website
-    from deepspeech_wer.publish import trust
+    from deepspeech_wer.publish.ssh import trust
 
     return trust.run(website.server_of(_settings(options)), options.fingerprint)
 

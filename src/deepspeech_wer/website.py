@@ -105,7 +105,7 @@ def _server(settings: Settings) -> Target:
     )
     if server.port and server.username:
         return server
-    from deepspeech_wer.publish.sshconfig import resolve
+    from deepspeech_wer.publish.ssh.config import resolve
 
     try:
         return resolve(server)

@@ -12,9 +12,9 @@ import pytest
 
 import support
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish.certificates import host_problem, parse, user_problem
-from deepspeech_wer.publish.connection import Connection
-from deepspeech_wer.publish.keys import first_key
+from deepspeech_wer.publish.ssh.certificates import host_problem, parse, user_problem
+from deepspeech_wer.publish.ssh.connection import Connection
+from deepspeech_wer.publish.ssh.keys import first_key
 from ssh_servers import KINDS, new_key, public_line, write_key
 
 

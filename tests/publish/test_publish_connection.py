@@ -19,7 +19,7 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.connection import Connection
+from deepspeech_wer.publish.ssh.connection import Connection
 from deepspeech_wer.publish.target import Target
 from ssh_servers import KINDS, new_key, public_line, write_key
 
@@ -48,9 +48,9 @@ def test_importing_the_package_loads_no_ssh() -> None:
 def test_pysftp_imports_without_warning_and_paramiko_stays_as_it_was() -> None:
     code = (
         "import paramiko; before = hasattr(paramiko, 'DSSKey')\n"
-        "import deepspeech_wer.publish.connection, pysftp\n"
+        "import deepspeech_wer.publish.ssh.connection, pysftp\n"
         "assert hasattr(paramiko, 'DSSKey') == before\n"
-        "assert issubclass(deepspeech_wer.publish.connection.Connection, pysftp.Connection)"
+        "assert issubclass(deepspeech_wer.publish.ssh.connection.Connection, pysftp.Connection)"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
@@ -263,7 +263,7 @@ def test_something_else_than_an_ssh_server(start_server: Callable[..., Any], gre
     # In a process of its own, where nobody has set up logging: paramiko's then goes to standard error.
     code = (
         "import sys; from pathlib import Path; from deepspeech_wer.errors import PublishError\n"
-        "from deepspeech_wer.publish.connection import Connection, Target\n"
+        "from deepspeech_wer.publish.ssh.connection import Connection, Target\n"
         "target = Target('127.0.0.1', int(sys.argv[1]), 'me', 'www', privkey=Path(sys.argv[2]))\n"
         "try: Connection(target)\n"
         "except PublishError as error: print(error.message)"

@@ -11,9 +11,9 @@ import asyncssh
 import pytest
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.connection import Connection
-from deepspeech_wer.publish.identities import identities
-from deepspeech_wer.publish.sshconfig import route
+from deepspeech_wer.publish.ssh.config import route
+from deepspeech_wer.publish.ssh.connection import Connection
+from deepspeech_wer.publish.ssh.identities import identities
 from deepspeech_wer.publish.target import Target
 from ssh_servers import KINDS, new_key, public_line, write_key
 
@@ -132,7 +132,7 @@ def test_no_key_at_all(config: Path) -> None:
 def test_an_agent_that_does_not_answer(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
-    monkeypatch.setattr("deepspeech_wer.publish.agent.AGENT_SECONDS", 0.3)
+    monkeypatch.setattr("deepspeech_wer.publish.ssh.agent.AGENT_SECONDS", 0.3)
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "mute"))
     with socket.socket(socket.AF_UNIX) as mute:
         mute.bind(str(tmp_path / "mute"))

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import keys
-from deepspeech_wer.publish.keys import load_private_key
+from deepspeech_wer.publish.ssh import keys
+from deepspeech_wer.publish.ssh.keys import load_private_key
 
 SECRET = "hunter2 \u00fc"
 PRINTS_SECRET = f"printf '%s\\n' '{SECRET}'"
@@ -151,7 +151,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     # Root may read everything; so as somebody else, who sees this folder and no more.
     code = (
         "import os, sys; from pathlib import Path\n"
-        "from deepspeech_wer.publish.keys import load_private_key, PublishError\n"
+        "from deepspeech_wer.publish.ssh.keys import load_private_key, PublishError\n"
         "os.seteuid(65534)\n"
         "try: load_private_key(Path(sys.argv[1]))\n"
         "except PublishError as error: print(error.message)"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 import support
-from deepspeech_wer.publish.hostkey import host_key
-from deepspeech_wer.publish.knownhosts import Trust, lookup
-from deepspeech_wer.publish.sshconfig import Hop
+from deepspeech_wer.publish.ssh.config import Hop
+from deepspeech_wer.publish.ssh.hostkey import host_key
+from deepspeech_wer.publish.ssh.knownhosts import Trust, lookup
 from ssh_servers import KINDS, new_key, public_line
 
 

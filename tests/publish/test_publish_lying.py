@@ -46,7 +46,7 @@ def standing(start_server: Start, tmp_path: Path, way: str) -> tuple[Standing, A
         (lying.Truncating, ("could not upload www/.deepspeech-wer/incoming/", "1000 bytes of")),
         (lying.Forgetting, ("could not upload www/.deepspeech-wer/incoming/", "0 bytes of")),
         (lying.Denying, ("could not upload www/.deepspeech-wer/incoming/", "permission denied")),
-        (lying.NoRename, ("could not", " www/.deepspeech-wer/", "renam")),
+        (lying.NoRename, ("could not", " www/.deepspeech-wer/", "permission denied")),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )

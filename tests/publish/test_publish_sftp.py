@@ -19,7 +19,6 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import channel, session, wire
 from deepspeech_wer.publish.operations import (
     CHECKED_WHOLE,
     Attributes,
@@ -38,8 +37,8 @@ from deepspeech_wer.publish.operations import (
     Rename,
     Symlink,
 )
-from deepspeech_wer.publish.session import Session
-from deepspeech_wer.publish.sftp import connect
+from deepspeech_wer.publish.sftp import channel, connect, session, wire
+from deepspeech_wer.publish.sftp.session import Session
 from publish.lying import Linking
 from publish.proxy import proxied
 from ssh_servers import Server

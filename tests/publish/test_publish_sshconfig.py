@@ -11,8 +11,8 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.sshconfig import resolve, route
-from deepspeech_wer.publish.sshconfigfile import lookup
+from deepspeech_wer.publish.ssh.config import resolve, route
+from deepspeech_wer.publish.ssh.configfile import lookup
 from deepspeech_wer.publish.target import Target
 
 
@@ -138,7 +138,7 @@ def test_the_users_own_file_is_the_default_and_the_systems_comes_after(
 ) -> None:
     system = tmp_path / "system"
     system.write_text("Port 1\nUser system\nInclude absent.d/*\n")
-    monkeypatch.setattr("deepspeech_wer.publish.sshconfigfile.SYSTEM_FILE", system)
+    monkeypatch.setattr("deepspeech_wer.publish.ssh.configfile.SYSTEM_FILE", system)
     assert resolve(Target("web", None, "", "www")).username == "system"
     config.write_text("Port 2\n")
     resolved = resolve(Target("web", None, "", "www"))
@@ -258,7 +258,7 @@ def test_what_does_not_count_need_not_be_right(config: Path) -> None:
 
 
 def test_a_command_that_never_ends(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deepspeech_wer.publish.sshconfigfile.EXEC_SECONDS", 0.3)
+    monkeypatch.setattr("deepspeech_wer.publish.ssh.configfile.EXEC_SECONDS", 0.3)
     config.write_text('Match exec "sleep 60"\n Port 1\n')
     with pytest.raises(PublishError, match=r"line 1: the command of Match exec did not end"):
         resolve(target(config))

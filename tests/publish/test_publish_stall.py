@@ -16,7 +16,6 @@ import asyncssh
 import pytest
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish import transport
 from deepspeech_wer.publish.operations import (
     Attributes,
     Chain,
@@ -33,6 +32,7 @@ from deepspeech_wer.publish.operations import (
     Rename,
 )
 from deepspeech_wer.publish.sftp import connect
+from deepspeech_wer.publish.ssh import transport
 from deepspeech_wer.publish.target import Target
 from publish.lying import RUBBISH, answering
 from publish.proxy import Fault, proxied

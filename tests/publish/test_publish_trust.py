@@ -12,8 +12,8 @@ import pytest
 
 import support
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import trust
-from deepspeech_wer.publish.connection import Connection
+from deepspeech_wer.publish.ssh import trust
+from deepspeech_wer.publish.ssh.connection import Connection
 from ssh_servers import new_key, public_line
 
 

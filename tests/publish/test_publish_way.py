@@ -17,7 +17,7 @@ import pytest
 
 import support
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish.connection import Connection
+from deepspeech_wer.publish.ssh.connection import Connection
 from ssh_servers import new_key, public_line
 
 
@@ -247,7 +247,7 @@ def test_nothing_in_common(start_server: Callable[..., Any]) -> None:
 
 def test_a_key_that_the_server_does_not_have(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     # A server that shows the key of another: the signature is not by it.
-    from deepspeech_wer.publish.transport import paramiko
+    from deepspeech_wer.publish.ssh.transport import paramiko
 
     monkeypatch.setattr(paramiko.Ed25519Key, "verify_ssh_sig", lambda *_: False)
     error = refusal(server.target(), passing=False)

@@ -17,7 +17,7 @@ from deepspeech_wer.errors import PublishError, SettingsError, TrackerError
 
 if TYPE_CHECKING:
     from deepspeech_wer.publish.manifest import Entry
-    from deepspeech_wer.publish.sshconfig import Hop
+    from deepspeech_wer.publish.ssh.config import Hop
     from deepspeech_wer.publish.target import Place
 
 #: Seconds for the published page, and the bytes of it that are read: a page of ours is a hundredth of that.
@@ -40,7 +40,7 @@ def website(settings: Settings) -> Iterator[Check]:
         yield fail("website", error.message, error.hint)
         return
     if not isinstance(place, Folder):
-        from deepspeech_wer.publish.sshconfig import route
+        from deepspeech_wer.publish.ssh.config import route
 
         try:
             *jumps, server = route(place)
@@ -63,7 +63,7 @@ def website(settings: Settings) -> Iterator[Check]:
 
 def _key(server: Hop) -> Check:
     """Raises PublishError where no key file can be used, nor the agent."""
-    from deepspeech_wer.publish.identities import identities
+    from deepspeech_wer.publish.ssh.identities import identities
 
     with identities(server) as found:
         names = ", ".join(identity.label for identity in found.tried)
@@ -79,7 +79,7 @@ def _key(server: Hop) -> Check:
 
 
 def _host_key(server: Hop) -> Check:
-    from deepspeech_wer.publish.knownhosts import lookup
+    from deepspeech_wer.publish.ssh.knownhosts import lookup
 
     trust = lookup(server)
     if not trust.trusted and not trust.authorities:

@@ -170,7 +170,7 @@ _LATER = {
     "deepspeech_wer.journal": (("", "_append", _lines),),
     "deepspeech_wer.checkout": (("", "wipe", _wipe),),
     "subprocess": (("Popen", "_execute_child", _start),),
-    "deepspeech_wer.publish.session": (("Session", "run", _publish),),
+    "deepspeech_wer.publish.sftp.session": (("Session", "run", _publish),),
 }
 
 

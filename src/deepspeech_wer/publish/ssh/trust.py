@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepspeech_wer.errors import EXIT_DONE, PublishError
-from deepspeech_wer.publish.hostkey import HostKey
-from deepspeech_wer.publish.knownhosts import Trust, UnknownHost, lookup, server_file, verify
-from deepspeech_wer.publish.sshconfig import Hop, route
+from deepspeech_wer.publish.ssh.config import Hop, route
+from deepspeech_wer.publish.ssh.hostkey import HostKey
+from deepspeech_wer.publish.ssh.knownhosts import Trust, UnknownHost, lookup, server_file, verify
 from deepspeech_wer.publish.target import Target
 
 if TYPE_CHECKING:
-    from deepspeech_wer.publish.transport import Transport
+    from deepspeech_wer.publish.ssh.transport import Transport
 
 #: Asks a person with this text; gives the answer.
 Ask = Callable[[str], str]
@@ -47,9 +47,9 @@ def trust_host(target: Target, *, ask: Ask | None, fingerprint: str = "", tell: 
 
     ``fingerprint`` may be several, with commas between them, one a host. Raises PublishError.
     """
-    from deepspeech_wer.publish.dial import dial
-    from deepspeech_wer.publish.identities import identities
-    from deepspeech_wer.publish.transport import Transport
+    from deepspeech_wer.publish.ssh.dial import dial
+    from deepspeech_wer.publish.ssh.identities import identities
+    from deepspeech_wer.publish.ssh.transport import Transport
 
     given = fingerprint.replace(",", " ").split()
     if not all(word.startswith("SHA256:") for word in given):

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish import sshconfigfile
-from deepspeech_wer.publish.sshconfigfile import Answers, expanded, local_user, with_variables
+from deepspeech_wer.publish.ssh import configfile
+from deepspeech_wer.publish.ssh.configfile import Answers, expanded, local_user, with_variables
 from deepspeech_wer.publish.target import Target, check
 
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
@@ -107,7 +107,7 @@ def _route(target: Target, name: str, user: str, port: int | None, jumps: str | 
     *before, jump = jumps.split(",")
     found = re.fullmatch(r"(?:ssh://)?(?:(.+)@)?(\[[^\]]+\]|[^:\[\]/@]+)(?::(\d+))?/?", jump.strip())
     if not found:
-        raise sshconfigfile.wrong(origin, f"the jump host {jump!r} is not of the form user@host:port")
+        raise configfile.wrong(origin, f"the jump host {jump!r} is not of the form user@host:port")
     address = found[2].strip("[]")
     way = _route(
         target, address, found[1] or "", int(found[3]) if found[3] else None, ",".join(before) or None, depth + 1
@@ -116,8 +116,8 @@ def _route(target: Target, name: str, user: str, port: int | None, jumps: str | 
 
 
 def _lookup(target: Target, name: str, user: str, port: int | None) -> Answers:
-    files = (target.ssh_config.expanduser(),) if target.ssh_config else sshconfigfile.default_files()
-    return sshconfigfile.lookup(name, files, user=user, port=port)
+    files = (target.ssh_config.expanduser(),) if target.ssh_config else configfile.default_files()
+    return configfile.lookup(name, files, user=user, port=port)
 
 
 def _hop(target: Target, answers: Answers, command: str, *, is_last: bool) -> Hop:
@@ -159,13 +159,13 @@ def _check_hop(hop: Hop, answers: Answers) -> None:
     if wrong or hop.username.startswith("-"):
         key = "hostname" if wrong else "user"
         what = f"{hop.address!r} is not the name of a server" if wrong else f"{hop.username!r} is not a user's name"
-        raise sshconfigfile.wrong(answers.origins.get(key, f"the host {hop.name!r}"), what)
+        raise configfile.wrong(answers.origins.get(key, f"the host {hop.name!r}"), what)
 
 
 def _port(answers: Answers) -> int:
     text = answers.first("port", "22")
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-        raise sshconfigfile.wrong(answers.origins.get("port", answers.name), f"{text!r} is not a port")
+        raise configfile.wrong(answers.origins.get("port", answers.name), f"{text!r} is not a port")
     return int(text)
 
 

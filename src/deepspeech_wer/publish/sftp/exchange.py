@@ -16,8 +16,8 @@ from typing import Any, BinaryIO
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import operations as op
-from deepspeech_wer.publish import wire
-from deepspeech_wer.publish.channel import ROOM, SENT, Channel, Hello, Pending
+from deepspeech_wer.publish.sftp import wire
+from deepspeech_wer.publish.sftp.channel import ROOM, SENT, Channel, Hello, Pending
 
 _RENAME, _LINK = "posix-rename@openssh.com", "hardlink@openssh.com"
 _SPACE = "statvfs@openssh.com"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from deepspeech_wer.publish.target import Target
 
 if TYPE_CHECKING:
-    from deepspeech_wer.publish.session import Session
+    from deepspeech_wer.publish.sftp.session import Session
 
 
 @contextmanager
@@ -27,8 +27,8 @@ def connect(target: Target) -> Iterator[Session]:
     Raises PublishError: settings, key file, unknown or changed host key, refused key; ConnectionFailed where another
     try may help: network, a server that falls silent for ``target.timeout`` seconds.
     """
-    from deepspeech_wer.publish.connection import Connection
-    from deepspeech_wer.publish.session import Session
+    from deepspeech_wer.publish.sftp.session import Session
+    from deepspeech_wer.publish.ssh.connection import Connection
 
     began = time.monotonic()
     connection = Connection(target)

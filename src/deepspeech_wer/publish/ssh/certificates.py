@@ -13,8 +13,8 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from deepspeech_wer.publish.hostkey import HostKey, host_key
-from deepspeech_wer.publish.sshconfigfile import matches
+from deepspeech_wer.publish.ssh.configfile import matches
+from deepspeech_wer.publish.ssh.hostkey import HostKey, host_key
 
 #: What the kinds of certificates end in: ``ssh-ed25519-cert-v01@openssh.com``.
 SUFFIX = "-cert-v01@openssh.com"

@@ -13,13 +13,13 @@ from paramiko.common import cMSG_SERVICE_REQUEST
 from paramiko.ssh_exception import IncompatiblePeer
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish.certificates import SUFFIX
-from deepspeech_wer.publish.channel import tune
-from deepspeech_wer.publish.hostkey import HostKey, host_key
-from deepspeech_wer.publish.identities import NOBODY, Identities
-from deepspeech_wer.publish.knownhosts import Trust, verify
-from deepspeech_wer.publish.sshconfig import Hop
-from deepspeech_wer.publish.watched import WatchedSocket
+from deepspeech_wer.publish.sftp.channel import tune
+from deepspeech_wer.publish.ssh.certificates import SUFFIX
+from deepspeech_wer.publish.ssh.config import Hop
+from deepspeech_wer.publish.ssh.hostkey import HostKey, host_key
+from deepspeech_wer.publish.ssh.identities import NOBODY, Identities
+from deepspeech_wer.publish.ssh.knownhosts import Trust, verify
+from deepspeech_wer.publish.ssh.watched import WatchedSocket
 
 # paramiko's thread logs every error with its traceback, and with no logging set up Python prints it.
 # The same error is raised here and told in the user's words; whoever wants the log sets a level.

@@ -20,8 +20,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from deepspeech_wer.publish import wire
 from deepspeech_wer.publish.operations import MOST_IN_FLIGHT, Chain, Digest, List, Operation, Put, Read
+from deepspeech_wer.publish.sftp import wire
 
 #: Requests without an answer, of one channel: more gain nothing, and their answers fit into the window.
 _MOST_UNANSWERED = 2000

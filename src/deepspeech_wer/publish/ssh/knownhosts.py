@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.certificates import SUFFIX, host_problem, parse
-from deepspeech_wer.publish.hostkey import HostKey, host_key
-from deepspeech_wer.publish.sshconfig import Hop
-from deepspeech_wer.publish.sshconfigfile import matches
+from deepspeech_wer.publish.ssh.certificates import SUFFIX, host_problem, parse
+from deepspeech_wer.publish.ssh.config import Hop
+from deepspeech_wer.publish.ssh.configfile import matches
+from deepspeech_wer.publish.ssh.hostkey import HostKey, host_key
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ What pysftp does not do by itself, and where it is mended here:
 * it does not import on paramiko 4 and 5, where ``DSSKey`` is gone -> the import below
 * it looks a host key up by the bare name, and takes the first of several -> :class:`CnOpts`, ``knownhosts.py``
 * it reads RSA and DSA key files alone, and one key at a time -> ``identities.py``, ``keys.py``
-* it knows nothing of ``~/.ssh/config`` and connects by TCP alone -> ``sshconfig.py``, ``dial.py``
+* it knows nothing of ``~/.ssh/config`` and connects by TCP alone -> ``config.py``, ``dial.py``
 * it waits for ever: paramiko retries a write that the network does not take, waits without limit for
   the answer to a subsystem request, and its keepalive never notices a dead peer -> ``watched.py``, ``transport.py``
 * its destructor fails on an object whose constructor failed -> the class attributes of :class:`Connection`
@@ -21,13 +21,13 @@ from typing import Any
 
 import paramiko
 
-from deepspeech_wer.publish.dial import dial
-from deepspeech_wer.publish.identities import identities
-from deepspeech_wer.publish.knownhosts import Trust, lookup
-from deepspeech_wer.publish.sshconfig import Hop, route
+from deepspeech_wer.publish.ssh.config import Hop, route
+from deepspeech_wer.publish.ssh.dial import dial
+from deepspeech_wer.publish.ssh.identities import identities
+from deepspeech_wer.publish.ssh.knownhosts import Trust, lookup
+from deepspeech_wer.publish.ssh.transport import Transport
+from deepspeech_wer.publish.ssh.watched import WatchedSocket
 from deepspeech_wer.publish.target import Target
-from deepspeech_wer.publish.transport import Transport
-from deepspeech_wer.publish.watched import WatchedSocket
 
 if hasattr(paramiko, "DSSKey"):
     import pysftp

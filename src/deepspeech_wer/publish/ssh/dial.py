@@ -14,8 +14,8 @@ from typing import Any
 import paramiko
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish.sshconfig import Hop
-from deepspeech_wer.publish.watched import WatchedSocket
+from deepspeech_wer.publish.ssh.config import Hop
+from deepspeech_wer.publish.ssh.watched import WatchedSocket
 
 #: How long a ProxyCommand may take to end when it is asked to, in seconds.
 _ENDING_SECONDS = 2.0

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from deepspeech_wer import secret
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.hostkey import HostKey, host_key
+from deepspeech_wer.publish.ssh.hostkey import HostKey, host_key
 
 #: No private key comes near this size, in bytes.
 LARGEST_KEY_FILE = 1 << 20

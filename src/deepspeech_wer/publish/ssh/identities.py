@@ -19,11 +19,11 @@ from typing import Any
 from paramiko.pkey import PublicBlob
 
 from deepspeech_wer.errors import PublishError
-from deepspeech_wer.publish.agent import Agent, AgentKey
-from deepspeech_wer.publish.certificates import SUFFIX, parse, user_problem
-from deepspeech_wer.publish.hostkey import HostKey, host_key
-from deepspeech_wer.publish.keys import first_key, is_locked, load_private_key, public_part
-from deepspeech_wer.publish.sshconfig import Hop
+from deepspeech_wer.publish.ssh.agent import Agent, AgentKey
+from deepspeech_wer.publish.ssh.certificates import SUFFIX, parse, user_problem
+from deepspeech_wer.publish.ssh.config import Hop
+from deepspeech_wer.publish.ssh.hostkey import HostKey, host_key
+from deepspeech_wer.publish.ssh.keys import first_key, is_locked, load_private_key, public_part
 
 #: Where ssh looks for keys if nobody names any, without those that need a device.
 DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ed25519")

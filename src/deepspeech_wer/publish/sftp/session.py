@@ -17,11 +17,11 @@ import paramiko
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
 from deepspeech_wer.publish import operations as op
-from deepspeech_wer.publish import wire
-from deepspeech_wer.publish.channel import Channel, Hello, Job, Lost
-from deepspeech_wer.publish.compression import Compression
-from deepspeech_wer.publish.connection import Connection
-from deepspeech_wer.publish.exchange import carry_out
+from deepspeech_wer.publish.sftp import wire
+from deepspeech_wer.publish.sftp.channel import Channel, Hello, Job, Lost
+from deepspeech_wer.publish.sftp.compression import Compression
+from deepspeech_wer.publish.sftp.exchange import carry_out
+from deepspeech_wer.publish.ssh.connection import Connection
 
 #: How many channels there are at most; and for how many bytes or files to upload one more pays. OpenSSH's window for a
 #: channel is 2 MiB, which at 40 ms makes 40 MB/s for each: 16 files of 8 MB took 3.9 s on one, 2.5 s on two, 1.2 s on
