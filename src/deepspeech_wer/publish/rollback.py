@@ -8,12 +8,23 @@ from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import atomic, manifest, plain, steps
 from deepspeech_wer.publish.claim import abilities
 from deepspeech_wer.publish.manifest import Manifest, Way
-from deepspeech_wer.publish.operations import Content, Look, Read, ReadLink, Refusal, Store
+from deepspeech_wer.publish.operations import (
+    Content,
+    Link,
+    Look,
+    MakeFolder,
+    Put,
+    Read,
+    ReadLink,
+    Refusal,
+    Rename,
+    Store,
+)
 from deepspeech_wer.publish.places import root_of
-from deepspeech_wer.publish.plan import Job, doubtful, manifests
+from deepspeech_wer.publish.plan import Job, doubtful, manifests, matches, time_after
 from deepspeech_wer.publish.release import AS_USUAL, Manner, Tell, tried
 from deepspeech_wer.publish.site import Site, is_page
-from deepspeech_wer.publish.survey import KEPT, RECORDS, RELEASES, Survey, survey
+from deepspeech_wer.publish.survey import INCOMING, KEPT, RECORDS, RELEASES, Survey, survey
 from deepspeech_wer.publish.target import Place
 
 
@@ -83,10 +94,39 @@ def _switch_back(store: Store, found: Survey, id: str, target: Manifest) -> None
     answers = steps.each(store, [*(Look(path) for path in files), *links])
     if wrong := doubtful(files, answers[: len(files)]):
         raise _gone(store, id, sorted(wrong)[0])
+    target = _with_present(store, found, id, target)
     job = Job(store, found, Site(target.page, {}), 0, False, lambda what, done, total: None)
     texts = atomic.link_targets(found, links, answers[len(files) :])
     steps.done(store, *atomic.tops(job, target.files, texts))
     atomic.switch(store, found, id)
+
+
+def _with_present(store: Store, found: Survey, id: str, target: Manifest) -> Manifest:
+    """The release to go back to, and in it what those need who have a page of the present one open."""
+    present = found.shown.files if found.shown else {}
+    old = {
+        path: replace(entry, old=True)
+        for path, entry in present.items()
+        if path not in target.files and not entry.old and not is_page(path)
+    }
+    if not old:
+        return target
+    folder = found.at(RELEASES, id)
+    folders = {parent for path in old for parent in steps.parents(path)}
+    for level in steps.by_depth(sorted(folders)):
+        steps.done(store, *(MakeFolder(f"{folder}/{each}") for each in level))
+    links = [Link(found.at(RELEASES, found.current, path), f"{folder}/{path}") for path in old]
+    # One that is there already is of an earlier try.
+    steps.each(store, links)
+    looks = [Look(link.to) for link in links]
+    for link, entry, here in zip(links, old.values(), steps.each(store, looks), strict=True):
+        if isinstance(here, Refusal) or not matches(entry, here):
+            raise _gone(store, id, link.to)
+    both = replace(target, files={**target.files, **old})
+    staged = found.at(INCOMING, f"{id}.json")
+    steps.done(store, Put(staged, Content.of_bytes(both.dump()), time_after(())))
+    steps.done(store, Rename(staged, f"{folder}/{manifest.NAME}"))
+    return both
 
 
 def _put_back(store: Store, found: Survey, id: str, target: Manifest, manner: Manner) -> None:
