@@ -27,6 +27,10 @@ from deepspeech_wer.publish.operations import (
 from deepspeech_wer.publish.site import Site, is_page
 from deepspeech_wer.publish.survey import INCOMING, Survey
 
+#: Bytes at the end of what arrived that are read again before an upload is gone on with, where the place works in
+#: order: what is before them was written before them. Elsewhere all that may have been on its way is in doubt.
+IN_ORDER_TAIL = 4 << 10
+
 
 @dataclass(frozen=True)
 class Job:
@@ -166,8 +170,9 @@ def time_after(times: Iterable[int]) -> int:
 def puts(job: Job, sent: Mapping[str, Content], mtime: int) -> list[Put]:
     """The uploads, each going on from what an earlier try brought to the same name."""
     there = {sha: job.found.incoming[sha] for sha in sent if sha in job.found.incoming}
+    tail = IN_ORDER_TAIL if job.store.in_order else MOST_IN_FLIGHT
     tails = {
-        sha: Read(job.found.at(INCOMING, sha), max(0, here.size - MOST_IN_FLIGHT), MOST_IN_FLIGHT)
+        sha: Read(job.found.at(INCOMING, sha), max(0, here.size - tail), tail)
         for sha, here in there.items()
         if here.is_file and 0 < here.size <= sent[sha].size
     }
@@ -181,7 +186,7 @@ def puts(job: Job, sent: Mapping[str, Content], mtime: int) -> list[Put]:
 def _agreement(content: Content, tail: Read, answer: bytes | Refusal) -> int:
     """From where a content has to be sent, when ``answer`` is the end of what arrived of it.
 
-    What is before the tail was answered for, or the upload would not have gone on to it.
+    What is before the tail was written before it, or was answered for.
     """
     if isinstance(answer, Refusal):
         return 0
