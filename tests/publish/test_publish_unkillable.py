@@ -104,7 +104,7 @@ def test_a_line_that_falls_silent(server: Any, proxy: Proxy, standing: Standing,
 
 def test_what_was_under_way_is_named(server: Any, proxy: Proxy, standing: Standing) -> None:
     proxy.plan = lambda number: Fault(MIDDLE, "stall")
-    words = (f"{server.username}@127.0.0.1:{proxy.port}: could not ", " www/.deepspeech-wer/incoming/")
+    words = (f"{server.username}@127.0.0.1:{proxy.port}: could not ", " www/")
     assert isinstance(
         standing.fails(proxy.target(server, timeout=TIMEOUT), *words, "said nothing for"), ConnectionFailed
     )
