@@ -84,7 +84,7 @@ def shown(tracker: Tracker, capsys: pytest.CaptureFixture[str]) -> tuple[str, di
 
 NAMES = {
     *("time", "repository", "ref", "lock", "last_sha1", "head", "is_settled", "current", "queue", "failed"),
-    *("unpublished", "publish_trouble", "published", "trouble", "lock_trouble", "log", "next_tick"),
+    *("unpublished", "publish_trouble", "published", "trouble", "lock_trouble", "log", "next_tick", "gone_back"),
 }
 
 

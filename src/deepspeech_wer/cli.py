@@ -86,12 +86,12 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _rollback(options: argparse.Namespace) -> int:
-    from deepspeech_wer import lock, website
+    from deepspeech_wer import lock, page, website
 
     settings = _settings(options)
     website.require(settings, is_needed=True)
     with lock.held(settings.cache / "lock", "deepspeech-wer rollback"):
-        website.rollback(settings, _log(settings))
+        page.rollback(settings, _log(settings))
     return EXIT_DONE
 
 

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 #: In the data root: why the site could not be published the last time; there as long as that lasts.
 TROUBLE = "publish-trouble.json"
 
+#: In the data root: which release was gone back to; there until something is published again.
+GONE_BACK = "gone-back.json"
+
 
 def build(settings: Settings, log: Log) -> list[RunRecord]:
     """Make the web root whole from the archive, and give the archive's records, which are in commit order."""
     records = _build(settings, settings.web_root, log)
-    log.step(f"built the site in {settings.web_root} from {len(records)} runs")
+    log.step(f"built the site in {settings.web_root} from {len(records)} run{'s' * (len(records) != 1)}")
     return records
 
 
@@ -73,6 +76,25 @@ def last_trouble(settings: Settings) -> dict[str, str] | None:
         return None
 
 
+def rollback(settings: Settings, log: Log) -> None:
+    """Show the release before the present one, and remember that. Raises SettingsError and PublishError."""
+    from datetime import UTC, datetime
+
+    done = website.rollback(settings, log)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    note = {"time": now, "release": done.release, "published": done.published}
+    write_atomically(settings.dataroot / GONE_BACK, json.dumps(note) + "\n")
+
+
+def gone_back(settings: Settings) -> dict[str, str] | None:
+    """The release that readers are shown since it was gone back to: time, release, published; None for the newest."""
+    try:
+        value = json.loads((settings.dataroot / GONE_BACK).read_text())
+        return {name: str(value[name]) for name in ("time", "release", "published")}
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
 def publish(settings: Settings, log: Log, verify: bool = False) -> None:
     """Publish the web root, where a place is named. Raises SettingsError and PublishError."""
     website.require(settings)
@@ -90,6 +112,7 @@ def publish(settings: Settings, log: Log, verify: bool = False) -> None:
         write_atomically(trouble, json.dumps({"time": now, "message": error.message, "hint": error.hint}) + "\n")
         raise
     trouble.unlink(missing_ok=True)
+    (settings.dataroot / GONE_BACK).unlink(missing_ok=True)
 
 
 def preview(settings: Settings, verify: bool = False) -> None:

@@ -15,6 +15,7 @@
                   the last run that failed: time (at which it ended), why, log (a path)
     unpublished   [...] what came to something that the page does not show yet: sha, subject
     published     what was published last: sha, subject, time, test_wer (a ratio; null for a failed one)
+    gone_back     the earlier release that readers are shown since `rollback`: time, release, published
     publish_trouble  why that could not be published when it was last tried: time, message, hint
     trouble       what keeps ticks from working: time (since when), message, hint
     log           the tracker's log (a path)
@@ -79,6 +80,7 @@ def look(settings: Settings) -> dict[str, Any]:
         "unpublished": [_named(settings, sha, entries[sha]) for sha in unpublished],
         "publish_trouble": page.last_trouble(settings),
         "published": _published(settings, entries),
+        "gone_back": page.gone_back(settings),
         "trouble": trouble.current(settings),
         "log": str(log) if log.is_file() else None,
         "next_tick": next_tick.isoformat(timespec="seconds") if next_tick else None,
@@ -225,7 +227,7 @@ def _lines(o: dict[str, Any]) -> list[str]:
         ("trouble", _trouble_lines(o["trouble"])),
         ("failed", [line for each in o["failed"] for line in _failed_lines(each)]),
         ("unpublished", _unpublished_lines(o)),
-        ("published", [_published_line(o["published"])]),
+        ("published", [_published_line(o["published"]), _gone_back_line(o["gone_back"])]),
         ("log", [o["log"] or ""]),
         ("next tick", [_next_line(o)]),
     ]
@@ -299,6 +301,15 @@ def _unpublished_lines(o: dict[str, Any]) -> list[str]:
     trouble = o["publish_trouble"]
     why = [f"tried at {_when(trouble['time'])}: {trouble['message']}", trouble["hint"]] if trouble else []
     return [_name(each) for each in o["unpublished"][:_LISTED]] + _more(o["unpublished"]) + why
+
+
+def _gone_back_line(gone_back: dict[str, Any] | None) -> str:
+    if gone_back is None:
+        return ""
+    return (
+        f"readers see release {gone_back['release']}, of {_when(gone_back['published'])}, since it was gone back to "
+        f"{_when(gone_back['time'])}; the next publish makes a new one"
+    )
 
 
 def _published_line(published: dict[str, Any] | None) -> str:

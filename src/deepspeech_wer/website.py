@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from deepspeech_wer.config import Settings
     from deepspeech_wer.log import Log
     from deepspeech_wer.publish.release import Manner, Release
+    from deepspeech_wer.publish.rollback import Rollback
     from deepspeech_wer.publish.target import Place, Target
 
 #: How a release is put in place, to the user.
@@ -48,7 +49,7 @@ def require(settings: Settings, is_needed: bool = False) -> None:
         raise SettingsError(
             f"two places to publish to are named: the folder {settings.website_folder} (ds_website_folder) and the "
             f"server {settings.website_server_fqdn} (ds_website_server_fqdn)",
-            "choose one, and set the other one to nothing",
+            "choose one: name only one of them in the settings",
         )
     if not (settings.is_publishing or is_needed):
         return
@@ -183,7 +184,7 @@ def _remarks(release: Release) -> list[str]:
     return [*(f"left out: {sentence}" for sentence in release.left_out), *release.notes]
 
 
-def rollback(settings: Settings, log: Log) -> None:
+def rollback(settings: Settings, log: Log) -> Rollback:
     """Put the release before the present one in its place, and tell of it. Raises SettingsError and PublishError."""
     from deepspeech_wer.publish.rollback import rollback as roll_back
 
@@ -192,6 +193,7 @@ def rollback(settings: Settings, log: Log) -> None:
     since = f", published {done.published}" if done.published else ""
     log.step(f"rolled back from release {done.before} to {done.release}{since}, at {where_of(place)}")
     log.step("the archive is as it was: the next publish, or the next landing, makes a new release of all of it")
+    return done
 
 
 def where_of(place: Place) -> str:

@@ -179,6 +179,7 @@ def test_a_site_with_a_name_of_the_layout_is_published_plainly(server: Any, site
     (site / "index.html").write_text(f'<a href="{name}/x.txt">')
     with pytest.raises(PublishError, match=f"named {name} at its top"):
         publish(site, server.target(), manner=Manner("atomic"))
+    assert tree(server.home) == {}
     assert publish(site, server.target("other")).way == "plain"
 
 
@@ -279,6 +280,50 @@ def test_a_current_that_is_not_our_link_is_not_touched(server: Any, site: Path, 
     with pytest.raises(PublishError, match="is not the link to a release"):
         publish(site, server.target())
     assert current.is_dir()
+
+
+def test_a_mark_that_is_gone_is_made_again_where_the_release_says_whose_it_is(server: Any, site: Path) -> None:
+    publish(site, server.target())
+    (server.home / "www" / MARK).unlink()
+    assert publish(site, server.target()).is_new is False
+    assert json.loads((server.home / "www" / MARK).read_text())["way"] == "atomic"
+
+
+def test_what_would_be_sent_is_looked_at_as_closely_as_in_publishing(server: Any, site: Path) -> None:
+    root = server.home / "www"
+    publish(site, server.target())
+    file = root / "css/style.css"
+    before = file.stat()
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert preview(site, server.target()).is_new is False
+    foretold = preview(site, server.target(), manner=Manner(verify=True))
+    assert ([path for path, _ in foretold.sent], len(foretold.notes)) == (["css/style.css"], 1)
+    (root / "js/hyper.js").unlink()
+    assert [path for path, _ in preview(site, server.target()).sent] == ["js/hyper.js"]
+
+
+def test_somebody_else_who_publishes_there_at_the_moment_is_waited_for(
+    server: Any, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from deepspeech_wer.publish import atomic, release
+
+    publish(site, server.target())
+    (site / "js/hyper.js").write_text("newer")
+    told: list[str] = []
+    whole = atomic.tops
+
+    def meanwhile(*arguments: Any) -> Any:
+        if not told:
+            for path in (server.home / "www/.deepspeech-wer/incoming").iterdir():
+                path.unlink()
+        return whole(*arguments)
+
+    monkeypatch.setattr(atomic, "tops", meanwhile)
+    monkeypatch.setattr(release, "FIRST_WAIT", 0.01)
+    publish(site, server.target(), tell=told.append)
+    assert len(told) == 1 and "somebody else seems to be publishing there" in told[0]
+    assert (server.home / "www/js/hyper.js").read_text() == "newer"
 
 
 def test_a_current_that_is_gone_is_made_again(server: Any, site: Path, site_files: set[str]) -> None:

@@ -57,14 +57,17 @@ from deepspeech_wer.publish.survey import BUILDING, CURRENT, INCOMING, OURS, REL
 
 _NEXT = f"{OURS}-current"
 
-#: Names that a site may not have at its top, since they are the layout's own.
-RESERVED = (CURRENT, RELEASES)
-
 
 def plan(job: Job) -> Plan:
     """What a release would do."""
     shown = job.found.shown
     return compare(job.site, shown.files if shown else {}, distrusted=job.distrusted)
+
+
+def wrong(job: Job) -> set[str]:
+    """Full paths of files, relied on by the plan, that are not there any more as they were left."""
+    sources = _sources(job, plan(job))
+    return doubtful(sources, steps.each(job.store, checks(sources, job.verify)))
 
 
 def release(job: Job) -> Outcome:
@@ -75,12 +78,12 @@ def release(job: Job) -> Outcome:
     if is_shown(job.site, job.found.shown) and not job.distrusted:
         looks = [*checks(sources, job.verify), *links]
         answers = steps.each(job.store, looks)
-        wrong = doubtful(sources, answers[: len(sources)])
-        if not wrong:
+        changed = doubtful(sources, answers[: len(sources)])
+        if not changed:
             targets = link_targets(job.found, links, answers[len(sources) :])
             steps.done(job.store, *tops(job, job.site.files, targets))
             tidy.atomic(job, job.found.current, job.site.files, targets, job.found.incoming)
-        return Outcome(job.found.current, planned, False, wrong)
+        return Outcome(job.found.current, planned, False, changed)
     if id := _ready(job):
         targets = link_targets(job.found, links, steps.each(job.store, links))
         steps.done(job.store, *tops(job, job.site.files, targets))
@@ -110,11 +113,6 @@ def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Opera
     found = job.found
     missing: list[Operation] = []
     for name in sorted({path.split("/")[0] for path in files}):
-        if name in RESERVED:
-            raise PublishError(
-                f"the site has a file or folder named {name} at its top, which is kept for releases in {found.root}",
-                "rename it, or publish file by file: ds_website_release=plain, into an empty folder",
-            )
         if name not in found.entries:
             missing.append(Symlink(found.at(name), f"{CURRENT}/{name}"))
         elif texts.get(name) != f"{CURRENT}/{name}":

@@ -34,6 +34,13 @@ def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way
 
     ``tops`` are the names at the top of the site.
     """
+    taken = sorted({CURRENT, RELEASES} & set(tops))
+    present = found.mark.way if found.mark else "plain" if found.is_legacy else ""
+    if taken and "atomic" in (present, wanted):
+        raise PublishError(
+            f"the site has a file or folder named {taken[0]} at its top, which atomic releases keep for themselves",
+            f"rename it; or publish file by file (ds_website_release=plain) with {store.root_setting} an empty folder",
+        )
     if found.mark or found.is_legacy:
         way: Way = found.mark.way if found.mark else "plain"
         if wanted not in ("auto", way):
@@ -45,7 +52,7 @@ def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way
         return way
     if wanted == "plain":
         return "plain"
-    able = store.replaces and store.links and store.symlinks and not {CURRENT, RELEASES} & set(tops)
+    able = store.replaces and store.links and store.symlinks and not taken
     return None if able or wanted == "atomic" else "plain"
 
 
@@ -68,16 +75,16 @@ def claim(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Mani
     folders = [BUILDING, RELEASES] if way == "atomic" else [RECORDS, KEPT]
     if found.mark:
         _make(store, found, folders)
-        if manifest.NAME not in found.entries:  # the connection broke while it was replaced
-            steps.done(store, Rename(found.at(MARK_ASIDE), found.at(manifest.NAME)))
+        if manifest.NAME not in found.entries:  # the connection broke while it was replaced, or somebody removed it
+            aside = Rename(found.at(MARK_ASIDE), found.at(manifest.NAME))
+            if isinstance(steps.each(store, [aside])[0], Refusal):
+                _put_mark(store, found, found.mark)
         left = [found.at(INCOMING, name) for name in found.incoming if name.endswith("-aside")]
         left += [found.at(MARK_ASIDE)] if MARK_ASIDE.rpartition("/")[2] in found.ours else []
         steps.each(store, [Remove(path) for path in left])
         return found.mark
     mark = Manifest(way)
-    content = Content.of_bytes(mark.dump())
-    steps.done(store, Put(found.at(INCOMING, "mark"), content, int(time.time())))
-    steps.done(store, Rename(found.at(INCOMING, "mark"), found.at(manifest.NAME)))
+    _put_mark(store, found, mark)
     # Only now: should we be killed in between, a folder without the mark would be taken for somebody else's.
     _make(store, found, folders)
     return mark
@@ -96,6 +103,12 @@ def abilities(store: Store, found: Survey) -> tuple[bool, bool]:
     groups = [[Put(one, some, 0), Put(two, some, 0)], [Rename(one, two)], [*clear]]
     (_, renamed, _), _ = steps.in_turn(store, groups)
     return False, renamed[0] is None
+
+
+def _put_mark(store: Store, found: Survey, mark: Manifest) -> None:
+    staged = found.at(INCOMING, "mark")
+    steps.done(store, Put(staged, Content.of_bytes(mark.dump()), int(time.time())))
+    steps.done(store, Rename(staged, found.at(manifest.NAME)))
 
 
 def _require_folders(store: Store, found: Survey) -> None:

@@ -65,7 +65,7 @@ class FolderStore:
     def _answer(self, operation: op.Operation, progress: op.Progress | None) -> Any:
         if time.monotonic() > self._end:
             raise PublishError(
-                f"publishing took longer than {self._limit:g} s, and was ended before: {operation}",
+                f"publishing took longer than {round(self._limit, 1):g} s, and was ended before: {operation}",
                 "publish again: it goes on from what is there; or set ds_website_time_limit higher",
             )
         try:

@@ -180,6 +180,8 @@ def puts(job: Job, sent: Mapping[str, Content], mtime: int) -> list[Put]:
     offsets = {
         sha: _agreement(sent[sha], tail, answer) for (sha, tail), answer in zip(tails.items(), answers, strict=True)
     }
+    if (before := sum(offsets.values())) >= 100_000:
+        job.note(f"{before / 1e6:.1f} MB of that had arrived before")
     return [Put(job.found.at(INCOMING, sha), content, mtime, offsets.get(sha, 0)) for sha, content in sent.items()]
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from deepspeech_wer.publish.operations import Store
 from deepspeech_wer.publish.places import opened, root_of
 from deepspeech_wer.publish.plan import Job, Outcome, doubt, is_shown
 from deepspeech_wer.publish.site import Site, gather
-from deepspeech_wer.publish.survey import Survey, survey
+from deepspeech_wer.publish.survey import RELEASES, Survey, survey
 from deepspeech_wer.publish.target import Place
 
 Progress = Callable[[str, int, int], None]
@@ -119,6 +119,9 @@ def preview(web_root: Path, place: Place, *, page: str = "index.html", manner: M
         found = survey(store, root_of(place))
         way = way_of(store, found, manner.way, _tops(site)) or "atomic"
         job = Job(store, found, site, manner.keep, manner.verify, lambda *step: None, notes=notes, links=store.links)
+        if way == "atomic" and (wrong := atomic.wrong(job)):
+            doubt(job, wrong)
+            job = replace(job, distrusted=_below(found, wrong))
         planned = atomic.plan(job) if way == "atomic" else plain.plan(job)
         is_new = bool(planned.sent) or not is_shown(site, found.shown)
         outcome = Outcome(found.current, planned, is_new)
@@ -183,12 +186,16 @@ def _publish(
         if not outcome.wrong:
             return mark.way, outcome
         doubt(job, outcome.wrong)
-        start = found.at("releases", found.current) if mark.way == "atomic" else root
-        distrusted |= {posixpath.relpath(path, start) for path in outcome.wrong}
+        distrusted |= _below(found, outcome.wrong)
     raise PublishError(
         f"the files in {root} on {store.name} change again and again while they are being published",
         "see who else writes there; publish again when that is over",
     )
+
+
+def _below(found: Survey, wrong: Set[str]) -> frozenset[str]:
+    """Paths in the release that is shown of files there."""
+    return frozenset(posixpath.relpath(path, found.at(RELEASES, found.current)) for path in wrong)
 
 
 def _told(site: Site, way: Way, outcome: Outcome, started: float, notes: list[str]) -> Release:

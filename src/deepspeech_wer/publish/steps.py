@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from deepspeech_wer.errors import ConnectionFailed
 from deepspeech_wer.publish.operations import Chain, Operation, Progress, Refusal, Store
+
+#: A part of every path in which only publishing works.
+_OURS = "/.deepspeech-wer/"
 
 
 def each(store: Store, operations: Sequence[Operation]) -> list[Any]:
@@ -14,10 +18,20 @@ def each(store: Store, operations: Sequence[Operation]) -> list[Any]:
 
 
 def require(store: Store, operations: Sequence[Operation], answers: Sequence[Any], hint: str = "") -> None:
-    """Raises PublishError for the first refusal."""
+    """Raises PublishError for the first refusal; ConnectionFailed where to try again may help.
+
+    That is where something is gone that this publishing has just made: another one, from another installation, cleared
+    it away, and whoever waits a moment finds the place alone.
+    """
     for operation, answer in zip(operations, answers, strict=True):
         if isinstance(answer, Refusal):
-            raise store.refused(operation, answer, hint)
+            error = store.refused(operation, answer, hint)
+            if answer.kind == "missing" and _OURS in operation.path:
+                raise ConnectionFailed(
+                    f"{error.message} (somebody else seems to be publishing there at this moment)",
+                    "let one installation publish there, not two; publish again when the other one is done",
+                )
+            raise error
 
 
 def done(store: Store, *operations: Operation) -> list[Any]:

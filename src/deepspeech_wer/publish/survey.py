@@ -109,17 +109,22 @@ def survey(store: Store, root: str) -> Survey:
     for operation, folder in zip(listed[1:], folders, strict=True):
         if isinstance(folder, Refusal) and folder.kind != "missing" and operation.path != at(RELEASES):
             raise store.refused(operation, folder)
-    if manifest.NAME not in entries and isinstance(aside, Refusal):
+    # Somebody removed the mark; the release that is shown says as much.
+    known = _shown(shown)
+    lost = Manifest("atomic") if known and known.way == "atomic" and manifest.NAME not in entries else None
+    if manifest.NAME not in entries and isinstance(aside, Refusal) and lost is None:
         _require_empty(store, whose)
         return Survey(root, True, entries, ours={} if isinstance(folders[0], Refusal) else folders[0])
-    found = _mark(store, whose, mark) if manifest.NAME in entries else _mark(store, whose, aside, at(MARK_ASIDE))
+    if manifest.NAME in entries:
+        found = _mark(store, whose, mark)
+    else:
+        found = lost or _mark(store, whose, aside, at(MARK_ASIDE))
     ours, incoming, building, records, kept, releases = ({} if isinstance(f, Refusal) else f for f in folders)
     common: dict[str, Any] = {"mark": found, "ours": ours, "incoming": incoming, "building": building, "kept": kept}
     if found.way == "plain":
         ids = tuple(sorted(name[:-5] for name in records if name.endswith(".json") and ID.fullmatch(name[:-5])))
         return Survey(root, True, entries, **common, shown=found, releases=ids, current=found.release)
     ids = tuple(sorted(name for name in releases if ID.fullmatch(name) and releases[name].is_folder))
-    known = _shown(shown)
     current = _current(store, whose, link, known.release if known and known.way == "atomic" else "")
     return Survey(root, True, entries, **common, shown=known if current else None, releases=ids, current=current)
 
@@ -174,10 +179,10 @@ def _mark(store: Store, found: Survey, text: bytes | Refusal, aside: str = "") -
             return manifest.parse(text)
         except NotOurs as error:
             why = str(error)
+    hint = f"if the site there is yours to replace, remove {path} and empty the folder; "
     raise PublishError(
         f"the web root {found.root} on {store.name} may not be ours: {path} there {why}. Nothing was touched",
-        f"if the site there is yours to replace, remove {path} and empty the folder; "
-        f"else set {store.root_setting} to another one",
+        ("" if "upgrade" in why else hint) + f"else set {store.root_setting} to another one",
     )
 
 

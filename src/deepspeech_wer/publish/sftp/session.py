@@ -195,7 +195,7 @@ class Session:
             now = time.monotonic()
             if now > self._end:
                 raise PublishError(
-                    f"publishing to {self.name} took longer than {self._target.time_limit:g} s, and was ended",
+                    f"publishing to {self.name} took longer than {round(self._target.time_limit, 1):g} s and was ended",
                     "publish again: it goes on from what is there; or set ds_website_time_limit higher",
                 )
             count = sum(channel.answers for channel in channels)

@@ -15,7 +15,8 @@ from paramiko.agent import AgentSSH
 
 from deepspeech_wer.errors import PublishError
 
-#: How long an agent may take, in seconds: long enough for a person whom it asks.
+#: How long an agent may take to list its keys, in seconds; and to sign, long enough for a person whom it asks.
+LIST_SECONDS = 5.0
 AGENT_SECONDS = 60.0
 
 
@@ -53,7 +54,7 @@ class Agent(AgentSSH):  # type: ignore[misc]
         if not self.address or self.is_there:
             return self._held
         connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(AGENT_SECONDS)
+        connection.settimeout(LIST_SECONDS)
         try:
             connection.connect(self.address)
         except FileNotFoundError:
@@ -66,6 +67,7 @@ class Agent(AgentSSH):  # type: ignore[misc]
             self._connect(connection)
         except (OSError, paramiko.SSHException) as error:
             raise self._mute(error) from error
+        connection.settimeout(AGENT_SECONDS)
         self.is_there = True
         self._held = tuple(AgentKey(self, key.blob, key.comment) for key in self.get_keys())
         return self._held

@@ -192,6 +192,8 @@ class Transport(paramiko.ServiceRequestingTransport):  # type: ignore[misc]
                     "allow public keys for that user on the server (PubkeyAuthentication in sshd_config)",
                 ) from error
             except (paramiko.SSHException, EOFError) as error:
+                if not isinstance(error, paramiko.AuthenticationException):
+                    self.join(0.3)  # the thread that reads from the network notices its end a moment later
                 if self.is_active():
                     signed = isinstance(error, paramiko.AuthenticationException)
                     refusals.append(identity.label if signed else f"{identity.label} (the agent does not sign with it)")
