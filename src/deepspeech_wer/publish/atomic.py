@@ -15,9 +15,7 @@ to. Whatever happens before the switch, readers see the old one, and whatever ha
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import manifest, steps, tidy
@@ -177,8 +175,7 @@ class _Building:
         self.job, self.plan, self.sources, self.links = job, planned, sources, links
         self.mtime = time_after(())
         self.files = self._entries()
-        listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
-        self.id = job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
+        self.id = job.found.next_id(self.files)
         self.folder = job.found.at(BUILDING, self.id)
         #: The paths that are linked to uploads.
         self.new = [path for path in job.site.files if path not in planned.same and path not in planned.copied]
@@ -207,8 +204,7 @@ class _Building:
         return {**files, **self.plan.old}
 
     def _manifest(self) -> Put:
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        text = Manifest("atomic", self.id, self.job.site.page, now, self.files).dump()
+        text = Manifest("atomic", self.id, self.job.site.page, manifest.now(), self.files).dump()
         return Put(f"{self.folder}/{manifest.NAME}", Content.of_bytes(text), self.mtime)
 
     def _bring(self) -> tuple[dict[str, str], set[str]]:

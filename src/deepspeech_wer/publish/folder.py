@@ -82,7 +82,7 @@ class FolderStore:
 
 @functools.singledispatch
 def _carry_out(operation: op.Operation) -> Any:
-    raise NotImplementedError(operation)
+    raise TypeError(operation)
 
 
 @_carry_out.register

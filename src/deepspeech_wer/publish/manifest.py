@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 FORMAT = "deepspeech-wer web root"
@@ -54,6 +55,11 @@ class Manifest:
         files = {path: _without_defaults(entry) for path, entry in sorted(self.files.items())}
         content = {"format": FORMAT, "version": VERSION, **vars(self), "files": files}
         return (json.dumps(content, indent=None if len(files) > 100 else 1) + "\n").encode()
+
+
+def now() -> str:
+    """The time that stands in a manifest."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def parse(text: bytes) -> Manifest:

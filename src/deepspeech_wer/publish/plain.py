@@ -16,9 +16,7 @@ has the size and the time that stand there. No two releases give one file the sa
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import manifest, steps
@@ -171,8 +169,7 @@ class _Placing:
         self.new = [path for path in self.job.site.files if path not in self.plan.same]
         self.staged = self._names()
         self.files = self._entries()
-        listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in self.files.items())
-        self.id = id or self.job.found.next_id(hashlib.sha256(listing.encode()).hexdigest())
+        self.id = id or job.found.next_id(self.files)
         current = job.found.current
         earlier = {
             **{each: record for each, record in ground.records.items() if each < current},
@@ -258,8 +255,7 @@ class _Placing:
     def _write_down(self) -> None:
         """The manifests of this release and of the one before."""
         job, found = self.job, self.job.found
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        present = Manifest("plain", self.id, job.site.page, now, self.files)
+        present = Manifest("plain", self.id, job.site.page, manifest.now(), self.files)
         texts = {found.at(INCOMING, f"{self.id}.json"): present}
         if (before := self.ground.mark).release in self.earlier:
             texts[found.at(RECORDS, f"{before.release}.json")] = before

@@ -12,6 +12,7 @@ Nothing is changed by looking. All names below the web root that publishing uses
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import re
 from collections.abc import Mapping
@@ -21,7 +22,7 @@ from typing import Any
 
 from deepspeech_wer.errors import PublishError
 from deepspeech_wer.publish import manifest, steps
-from deepspeech_wer.publish.manifest import Manifest, NotOurs
+from deepspeech_wer.publish.manifest import Entry, Manifest, NotOurs
 from deepspeech_wer.publish.operations import Attributes, List, Look, Read, ReadLink, Refusal, Store
 
 OURS = ".deepspeech-wer"
@@ -72,8 +73,9 @@ class Survey:
         """Whether it is a web root of an installation from before the manifest."""
         return self.mark is None and all(name in self.entries and self.entries[name].is_file for name in LEGACY_MARKS)
 
-    def next_id(self, sha256: str) -> str:
-        """The name of a new release: of now, but in any case behind all that are there."""
+    def next_id(self, files: Mapping[str, Entry]) -> str:
+        """The name of a new release of ``files``: of now, but in any case behind all that are there."""
+        listing = "".join(f"{path}\0{entry.sha256}\n" for path, entry in files.items())
         now = datetime.now(UTC).replace(microsecond=0)
         for release in (*self.releases, self.current):
             if ID.fullmatch(release):
@@ -82,7 +84,7 @@ class Survey:
                 except ValueError:
                     continue
                 now = max(now, there + timedelta(seconds=1))
-        return f"{now:{_ID_TIME}}-{sha256[:8]}"
+        return f"{now:{_ID_TIME}}-{hashlib.sha256(listing.encode()).hexdigest()[:8]}"
 
 
 def survey(store: Store, root: str) -> Survey:
