@@ -25,6 +25,8 @@ def run(do: Callable[[], int], program: str = "deepspeech-wer") -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):  # a subject may hold what the terminal's character set has not
             stream.reconfigure(errors="backslashreplace")
+    # paramiko imports it for "Match exec" in ssh's configuration, which we read ourselves: as long as all else of it.
+    sys.modules.setdefault("invoke", None)  # type: ignore[arg-type]
     try:
         code = do()
         sys.stdout.flush()
