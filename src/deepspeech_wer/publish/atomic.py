@@ -78,17 +78,20 @@ def release(job: Job) -> Outcome:
         answers = steps.each(job.store, looks)
         changed = doubtful(sources, answers[: len(sources)])
         if not changed:
-            targets = link_targets(job.found, links, answers[len(sources) :])
-            steps.done(job.store, *tops(job, job.site.files, targets))
-            tidy.atomic(job, job.found.current, job.site.files, targets, job.found.incoming)
+            _show(job, job.found.current, link_targets(job.found, links, answers[len(sources) :]))
         return Outcome(job.found.current, planned, False, changed)
     if id := _ready(job):
-        targets = link_targets(job.found, links, steps.each(job.store, links))
-        steps.done(job.store, *tops(job, job.site.files, targets))
-        switch(job.store, job.found, id)
-        tidy.atomic(job, id, job.site.files, targets, job.found.incoming)
+        _show(job, id, link_targets(job.found, links, steps.each(job.store, links)))
         return Outcome(id, Plan({}, {}, {}, {}, planned.removed), True)
     return _Building(job, planned, sources, links).publish()
+
+
+def _show(job: Job, id: str, targets: Mapping[str, str]) -> None:
+    """Shows a release that is there already and has the site, and clears away the rest."""
+    steps.done(job.store, *tops(job, job.site.files, targets))
+    if id != job.found.current:
+        switch(job.store, job.found, id)
+    tidy.atomic(job, id, job.site.files, targets, job.found.incoming)
 
 
 def switch(store: Store, found: Survey, id: str, beside: Iterable[Operation] = ()) -> None:
@@ -110,7 +113,7 @@ def tops(job: Job, files: Iterable[str], texts: Mapping[str, str]) -> list[Opera
     """The links that are missing at the top of the web root. Raises PublishError where something is in their way."""
     found = job.found
     missing: list[Operation] = []
-    for name in sorted({path.split("/")[0] for path in files}):
+    for name in sorted(steps.tops(files)):
         if name not in found.entries:
             missing.append(Symlink(found.at(name), f"{CURRENT}/{name}"))
         elif texts.get(name) != f"{CURRENT}/{name}":
@@ -127,7 +130,7 @@ def link_targets(found: Survey, links: list[ReadLink], answers: list[str | Refus
     Where the server does not show them as they were made, those with names of the release that is shown are ours.
     """
     start = len(found.at(""))
-    ours = {path.split("/")[0] for path in found.shown.files} if found.shown else set()
+    ours = steps.tops(found.shown.files) if found.shown else set()
     texts = {}
     for link, answer in zip(links, answers, strict=True):
         name = link.path[start:]

@@ -35,21 +35,20 @@ def way_of(store: Store, found: Survey, wanted: str, tops: Iterable[str]) -> Way
     ``tops`` are the names at the top of the site.
     """
     taken = sorted({CURRENT, RELEASES} & set(tops))
-    present = found.mark.way if found.mark else "plain" if found.is_legacy else ""
+    present: Way | None = found.mark.way if found.mark else "plain" if found.is_legacy else None
     if taken and "atomic" in (present, wanted):
         raise PublishError(
             f"the site has a file or folder named {taken[0]} at its top, which atomic releases keep for themselves",
             f"rename it; or publish file by file (ds_website_release=plain) with {store.root_setting} an empty folder",
         )
-    if found.mark or found.is_legacy:
-        way: Way = found.mark.way if found.mark else "plain"
-        if wanted not in ("auto", way):
+    if present:
+        if wanted not in ("auto", present):
             raise PublishError(
                 f"ds_website_release asks for {wanted} releases, and the web root {found.root} on {store.name} "
-                f"has {way} ones" + ("" if found.mark else ", of an older installation"),
+                f"has {present} ones" + ("" if found.mark else ", of an older installation"),
                 f"set ds_website_release=auto, or {store.root_setting} to an empty folder, which can become either",
             )
-        return way
+        return present
     if wanted == "plain":
         return "plain"
     able = store.replaces and store.links and store.symlinks and not taken

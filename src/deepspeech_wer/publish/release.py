@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from deepspeech_wer.errors import ConnectionFailed, PublishError
-from deepspeech_wer.publish import atomic, plain
+from deepspeech_wer.publish import atomic, plain, steps
 from deepspeech_wer.publish.claim import abilities, claim, way_of
 from deepspeech_wer.publish.manifest import Way
 from deepspeech_wer.publish.operations import Store
@@ -117,7 +117,7 @@ def preview(web_root: Path, place: Place, *, page: str = "index.html", manner: M
     notes: list[str] = []
     with opened(place) as store:
         found = survey(store, root_of(place))
-        way = way_of(store, found, manner.way, _tops(site)) or "atomic"
+        way = way_of(store, found, manner.way, steps.tops(site.files)) or "atomic"
         job = Job(store, found, site, manner.keep, manner.verify, lambda *step: None, notes=notes, links=store.links)
         if way == "atomic" and (wrong := atomic.wrong(job)):
             doubt(job, wrong)
@@ -167,17 +167,13 @@ def tried(once: Callable[[Store], T], place: Place, retries: int, tell: Tell) ->
     raise AssertionError
 
 
-def _tops(site: Site) -> set[str]:
-    return {path.split("/")[0] for path in site.files}
-
-
 def _publish(
     store: Store, root: str, site: Site, manner: Manner, progress: Progress, notes: list[str]
 ) -> tuple[Way, Outcome]:
     distrusted: frozenset[str] = frozenset()
     for _ in range(MOST_DOUBTS):
         found = survey(store, root)
-        mark = claim(store, found, manner.way, _tops(site))
+        mark = claim(store, found, manner.way, steps.tops(site.files))
         job = Job(store, replace(found, mark=mark), site, manner.keep, manner.verify, progress, distrusted, notes)
         if mark.way == "plain":
             links, replaces = abilities(store, found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from deepspeech_wer.errors import ConnectionFailed
@@ -76,6 +76,11 @@ def by_depth(folders: Sequence[str]) -> list[list[str]]:
     for folder in sorted(folders):
         levels.setdefault(folder.count("/"), []).append(folder)
     return [levels[depth] for depth in sorted(levels)]
+
+
+def tops(paths: Iterable[str]) -> set[str]:
+    """The names at the top of relative paths: ``a/b.txt``, ``c.txt`` -> ``a``, ``c.txt``."""
+    return {path.split("/")[0] for path in paths}
 
 
 def parents(path: str) -> list[str]:

@@ -38,7 +38,7 @@ def atomic(job: Job, id: str, files: Iterable[str], texts: Mapping[str, str], le
     ``texts`` are those of the symbolic links at the top of the web root, by name.
     """
     found = job.found
-    names = {path.split("/")[0] for path in files}
+    names = steps.tops(files)
     stale = [name for name, text in texts.items() if text == f"{CURRENT}/{name}" and name not in names]
     useless = [Remove(found.at(name)) for name in stale]
     useless += [Remove(found.at(INCOMING, name)) for name in left]
