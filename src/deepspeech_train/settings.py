@@ -1,9 +1,9 @@
-# ruff: noqa: RUF009 - _setting() gives a dataclass field; it is not a default shared by instances
+# ruff: noqa: RUF009 - setting() gives a dataclass field; it is not a default shared by instances
 """Every setting of a training run, in one place.
 
 A setting is a field of :class:`Settings`. The notebook assigns it by its name in the parameters cell
 (``learning_rate = 0.001``); the environment overrides it as ``ds_<name>`` (``ds_learning_rate=0.001``), which
-is how a job scheduler or a tracker reaches it.
+is how a job scheduler or a tracker reaches it. A preset (``ds_preset=small``) stands under both.
 
 >>> Settings.from_namespace({"epochs": 3}, environ={"ds_learning_rate": "0.002"}).learning_rate
 0.002
@@ -20,37 +20,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import corpora
-from .data.features import MfccOptions
+from . import corpora, presets
+from .data.features import FeatureOptions
 from .errors import SettingsError
+from .fields import PREFIX, checked, number_or_text, setting
+from .text import ENGLISH, Alphabet
 
-PREFIX = "ds_"
-_TRUE = ("1", "true", "yes", "on")
-_FALSE = ("0", "false", "no", "off")
+__all__ = ["PREFIX", "LayerSizes", "Settings"]
+
 #: What every importer is told by other settings or by its caller.
-_NOT_OPTIONS = ("name", "folder", "progress")
+_NOT_OPTIONS = ("name", "folder", "progress", "alphabet", "max_duration")
 
 
 def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "deepspeech_train"
-
-
-def _setting(
-    default: Any,
-    about: str,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] = (),
-) -> Any:
-    """A field with its range: ``low``/``high`` are allowed themselves, ``above``/``below`` are not."""
-    limits = {"low": low, "high": high, "above": above, "below": below}
-    metadata = {"about": about, "choices": choices, **limits}
-    if callable(default):
-        return dataclasses.field(default_factory=default, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -69,70 +52,139 @@ class Settings:
     """The settings, checked when made: SettingsError names the setting, its value and what is allowed."""
 
     # Data
-    importer: str = _setting("espeak", "the corpus, by the name of its importer")
-    dataset_path: Path = _setting(_cache_folder, "the folder into which corpora are imported")
-    corpus_options: str = _setting("", "options of the importer: name=value, separated by commas")
-    limit_train: int = _setting(0, "train on so many utterances at most (0: all)", low=0)
-    limit_dev: int = _setting(0, "validate on so many utterances at most (0: all)", low=0)
-    limit_test: int = _setting(0, "test on so many utterances at most (0: all)", low=0)
-    sample_rate: int = _setting(16000, "audio is resampled to this, in Hz", low=4000, high=192000)
-    window_length: float = _setting(0.025, "length of a window of features, in seconds", low=0.001, high=0.2)
-    window_step: float = _setting(0.02, "from one window to the next, in seconds", low=0.001, high=0.2)
-    normalise_features: bool = _setting(True, "bring every utterance's features to mean 0 and variance 1")
+    importer: str = setting("espeak", "the corpus, by the name of its importer")
+    dataset_path: Path = setting(_cache_folder, "the folder into which corpora are imported")
+    corpus_options: str = setting("", "options of the importer: name=value, separated by commas")
+    alphabet: str = setting("english", "the characters of transcripts: english, or the characters themselves")
+    limit_train: int = setting(0, "train on so many utterances at most (0: all)", low=0)
+    limit_dev: int = setting(0, "validate on so many utterances at most (0: all)", low=0)
+    limit_test: int = setting(0, "test on so many utterances at most (0: all)", low=0)
+    max_duration: float = setting(0.0, "leave out longer utterances, in seconds (0: none)", low=0)
+    max_left_out: float = setting(
+        0.1, "stop when a larger share of the training set cannot be used", low=0, high=1
+    )
+    sample_rate: int = setting(16000, "audio is resampled to this, in Hz", low=4000, high=192000)
+    reading_threads: int = setting(0, "threads that read audio and make features (0: one a core)", low=0, high=256)
+    prefetch_batches: int = setting(4, "batches made ready ahead of training", low=1, high=1000)
+    feature_cache: bool = setting(
+        False, "keep features in memory: quicker, but audio is augmented once for all epochs"
+    )
+
+    # Features
+    features: str = setting("mfcc", "the network's input", choices=("mfcc", "logmel", "logspec"))
+    n_input: int = setting(26, "MFCCs or mel bands a frame (logspec: by the window)", low=1, high=256)
+    window_length: float = setting(0.025, "length of a window of features, in seconds", low=0.001, high=0.2)
+    window_step: float = setting(0.02, "from one window to the next, in seconds", low=0.001, high=0.2)
+    normalisation: str = setting(
+        "utterance", "features to mean 0 and variance 1", choices=("utterance", "corpus", "none")
+    )
+    normalisation_sample: int = setting(200, "utterances that the corpus statistics are taken from", low=1)
+
+    # Augmentation, of the training set alone
+    augment_speed: float = setting(0.0, "change of speed at most (0.1: 0.9 to 1.1 times)", low=0, high=0.5)
+    augment_gain: float = setting(0.0, "change of level at most, in dB", low=0, high=60)
+    augment_noise: float = setting(0.0, "share of the utterances that noise is mixed into", low=0, high=1)
+    augment_noise_path: Path | None = setting(None, "a folder of noise recordings (default: white noise)")
+    augment_snr_low: float = setting(10.0, "lowest ratio of speech to mixed noise, in dB", low=-20, high=100)
+    augment_snr_high: float = setting(30.0, "highest ratio of speech to mixed noise, in dB", low=-20, high=100)
+    specaugment_freq_masks: int = setting(0, "bands of features blanked in an utterance", low=0, high=20)
+    specaugment_freq_width: float = setting(0.15, "a band's width at most, as a share of all", low=0, high=1)
+    specaugment_time_masks: int = setting(0, "stretches of time blanked in an utterance", low=0, high=100)
+    specaugment_time_width: float = setting(0.05, "a stretch's length at most, as a share of all", low=0, high=1)
 
     # Network
-    n_input: int = _setting(26, "MFCCs a frame", low=1, high=80)
-    n_context: int = _setting(9, "frames of context on each side", low=0, high=50)
-    n_stride: int = _setting(2, "the network takes every n-th frame, as in the paper", low=1, high=8)
-    n_hidden: int = _setting(128, "units of the layers whose own size is not set", low=1)
-    n_hidden_1: int = _setting(0, "units of layer 1 (0: n_hidden)", low=0)
-    n_hidden_2: int = _setting(0, "units of layer 2 (0: n_hidden)", low=0)
-    n_hidden_3: int = _setting(0, "units of layer 3 (0: n_hidden)", low=0)
-    n_cell_dim: int = _setting(0, "units of the LSTM in each direction (0: n_hidden)", low=0)
-    n_hidden_5: int = _setting(0, "units of layer 5 (0: n_hidden)", low=0)
-    relu_clip: float = _setting(20.0, "the rectifiers' upper bound", above=0)
-    dropout_rate: float = _setting(0.1, "share of units dropped in the dense layers", low=0, below=1)
-    default_stddev: float = _setting(
+    model: str = setting("deepspeech1", "the network", choices=("deepspeech1", "deepspeech2", "fastconv"))
+    preset: str = setting("", "sizes of the network and their training: smoke, small or paper", choices=("", *presets.NAMES))
+    n_context: int = setting(9, "deepspeech1: frames of context on each side", low=0, high=50)
+    n_stride: int = setting(2, "the network gives an output for every n-th frame", low=1, high=8)
+    n_hidden: int = setting(128, "units of the layers whose own size is not set", low=1)
+    n_hidden_1: int = setting(0, "deepspeech1: units of layer 1 (0: n_hidden)", low=0)
+    n_hidden_2: int = setting(0, "deepspeech1: units of layer 2 (0: n_hidden)", low=0)
+    n_hidden_3: int = setting(0, "deepspeech1: units of layer 3 (0: n_hidden)", low=0)
+    n_cell_dim: int = setting(0, "units of a recurrent layer in each direction (0: n_hidden)", low=0)
+    n_hidden_5: int = setting(0, "deepspeech1: units of layer 5 (0: n_hidden)", low=0)
+    n_conv_layers: int = setting(2, "deepspeech2: convolutions before the recurrent layers", low=2, high=3)
+    n_conv_channels: int = setting(32, "deepspeech2: channels of the first convolutions", low=1)
+    n_recurrent_layers: int = setting(3, "deepspeech2: recurrent layers", low=1, high=9)
+    recurrent_cell: str = setting("lstm", "deepspeech2: the recurrent cell", choices=("lstm", "gru"))
+    bidirectional: bool = setting(True, "deepspeech2: read each utterance in both directions")
+    n_row_context: int = setting(
+        0, "deepspeech2: frames of future that the row convolution sees, for bidirectional=0", low=0, high=80
+    )
+    n_blocks: int = setting(5, "fastconv: residual blocks", low=1, high=50)
+    kernel_size: int = setting(11, "fastconv: frames that a block's convolution sees", low=3, high=99)
+    relu_clip: float = setting(20.0, "the rectifiers' upper bound", above=0)
+    dropout_rate: float = setting(0.1, "share of units dropped", low=0, below=1)
+    default_stddev: float = setting(
         0.0, "standard deviation of the dense layers' first weights (0: by their fan-in)", low=0
     )
 
     # Training
-    epochs: int = _setting(8, "times through the training set", low=1)
-    train_batch_size: int = _setting(32, "utterances a training step", low=1)
-    dev_batch_size: int = _setting(64, "utterances a validation batch", low=1)
-    test_batch_size: int = _setting(64, "utterances a test batch", low=1)
-    learning_rate: float = _setting(0.003, "Adam's step size at its highest", above=0)
-    learning_rate_schedule: str = _setting(
-        "cosine", "how the step size goes down after the warm-up", choices=("constant", "cosine")
+    epochs: int = setting(8, "times through the training set", low=1)
+    train_batch_size: int = setting(32, "utterances a training step", low=1)
+    dev_batch_size: int = setting(64, "utterances a validation batch", low=1)
+    test_batch_size: int = setting(64, "utterances a test batch", low=1)
+    max_batch_seconds: float = setting(
+        0.0, "seconds of audio in a batch at most, padding counted (0: no bound)", low=0
     )
-    warmup_epochs: float = _setting(1.0, "epochs in which the step size rises from 0", low=0)
-    beta1: float = _setting(0.9, "Adam's decay of the first moment", low=0, below=1)
-    beta2: float = _setting(0.999, "Adam's decay of the second moment", low=0, below=1)
-    epsilon: float = _setting(1e-8, "Adam's epsilon", above=0)
-    max_gradient_norm: float = _setting(5.0, "gradients are scaled down to this norm", above=0)
-    max_skipped_batches: int = _setting(
+    sortagrad: bool = setting(False, "go through the first epoch from short to long utterances")
+    learning_rate: float = setting(0.003, "Adam's step size at its highest", above=0)
+    learning_rate_schedule: str = setting(
+        "cosine",
+        "how the step size goes down after the warm-up",
+        choices=("constant", "cosine", "exponential", "plateau"),
+    )
+    warmup_epochs: float = setting(1.0, "epochs in which the step size rises from 0", low=0)
+    decay_factor: float = setting(
+        0.9, "exponential: step size from epoch to epoch; plateau: at a plateau", above=0, high=1
+    )
+    plateau_epochs: int = setting(2, "plateau: validations without a better loss until the step size goes down", low=1)
+    beta1: float = setting(0.9, "Adam's decay of the first moment", low=0, below=1)
+    beta2: float = setting(0.999, "Adam's decay of the second moment", low=0, below=1)
+    epsilon: float = setting(1e-8, "Adam's epsilon", above=0)
+    max_gradient_norm: float = setting(5.0, "gradients are scaled down to this norm", above=0)
+    max_skipped_batches: int = setting(
         10, "stop when more batches than this had a loss or gradient that is not finite", low=0
     )
-    random_seed: int = _setting(4567, "seed of weights, dropout and order", low=0, high=2**31 - 1)
+    early_stop: int = setting(0, "stop after so many validations without a better one (0: never)", low=0)
+    average_best: int = setting(1, "the model in the end: the mean of so many best validated epochs", low=1, high=50)
+    precision: str = setting(
+        "float32", "arithmetic of the layers", choices=("float32", "bfloat16", "float16")
+    )
+    xla: bool = setting(False, "compile the training step with XLA (always so on JAX)")
+    data_parallel: bool = setting(True, "share each batch among all GPUs of the machine")
+    random_seed: int = setting(4567, "seed of weights, dropout, order and augmentation", low=0, high=2**31 - 1)
+
+    # Decoding
+    decoder: str = setting("greedy", "how outputs become text", choices=("greedy", "beam"))
+    beam_width: int = setting(64, "beam: prefixes kept at each frame", low=1, high=10000)
+    lm_path: Path | None = setting(None, "beam: a KenLM language model, ARPA or binary (extra: lm)")
+    lm_alpha: float = setting(0.5, "beam: weight of the language model", low=0)
+    lm_beta: float = setting(1.0, "beam: bonus of each word")
+    word_list: Path | None = setting(None, "beam: only the words of this file, one a line")
 
     # Watching and keeping
-    display_step: int = _setting(1, "print a line every so many epochs (0: only the last)", low=0)
-    validation_step: int = _setting(1, "validate every so many epochs (0: never)", low=0)
-    report_count: int = _setting(5, "utterances in each part of the WER report", low=0)
-    checkpoint_step: int = _setting(1, "write a checkpoint every so many epochs (0: never)", low=0)
-    checkpoint_dir: Path | None = _setting(None, "where checkpoints are (default: beside the logs)")
-    restore_checkpoint: bool = _setting(False, "go on from the last checkpoint in checkpoint_dir")
-    export_dir: Path | None = _setting(None, "where the model is exported to (default: not at all)")
-    remove_export: bool = _setting(False, "remove what was exported there before")
-    logs_dir: Path = _setting(lambda: Path("logs"), "where logs and, by default, results are written")
-    result_dir: Path | None = _setting(None, "where hyper.json is written (default: a folder in logs_dir)")
-    do_fulltrace: bool = _setting(False, "write a TensorFlow profile of some steps into the logs")
-    log_variables: bool = _setting(False, "write losses and weights for TensorBoard into the logs")
-    log_device_placement: bool = _setting(False, "print on which device each operation runs")
+    display_step: int = setting(1, "print a line every so many epochs (0: only the last)", low=0)
+    validation_step: int = setting(1, "validate every so many epochs (0: never)", low=0)
+    report_count: int = setting(5, "utterances in each part of the WER report", low=0)
+    checkpoint_step: int = setting(1, "write a checkpoint every so many epochs (0: never)", low=0)
+    checkpoint_minutes: float = setting(10.0, "write a checkpoint also within an epoch, so often (0: never)", low=0)
+    checkpoint_dir: Path | None = setting(None, "where checkpoints are (default: beside the logs)")
+    restore_checkpoint: bool = setting(False, "go on from the last checkpoint in checkpoint_dir")
+    init_checkpoint: Path | None = setting(None, "begin with the weights of this checkpoint (fine-tuning)")
+    export_dir: Path | None = setting(None, "where the model is exported to (default: not at all)")
+    export_formats: str = setting("savedmodel", "what is exported: savedmodel, litert, litert-int8, onnx, with commas")
+    remove_export: bool = setting(False, "remove what was exported there before")
+    logs_dir: Path = setting(lambda: Path("logs"), "where logs and, by default, results are written")
+    result_dir: Path | None = setting(None, "where hyper.json is written (default: a folder in logs_dir)")
+    do_fulltrace: bool = setting(False, "write a profile of some steps into the logs")
+    log_variables: bool = setting(False, "write losses and weights for TensorBoard into the logs")
+    log_device_placement: bool = setting(False, "print on which device each operation runs (TensorFlow)")
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            object.__setattr__(self, field.name, _checked(field, getattr(self, field.name)))
+            object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+        self.characters  # noqa: B018 - SettingsError for characters that cannot be an alphabet
         corpora.check(self.importer, self.importer_options)
         if self.restore_checkpoint and self.checkpoint_dir is None:
             raise SettingsError(
@@ -145,6 +197,21 @@ class Settings:
                 f"window_length = {self.window_length}.",
                 "Both are in seconds; 0.02 and 0.025 are usual.",
             )
+        if self.augment_snr_low > self.augment_snr_high:
+            raise SettingsError(
+                f"augment_snr_low = {self.augment_snr_low} is above augment_snr_high = {self.augment_snr_high}.",
+                "Both are in dB; 10 and 30 are usual.",
+            )
+        if (self.lm_path or self.word_list) and self.decoder != "beam":
+            raise SettingsError(
+                "lm_path or word_list is set, but the decoder is greedy, which uses neither.",
+                f"Set {PREFIX}decoder=beam.",
+            )
+
+    @property
+    def characters(self) -> Alphabet:
+        """The alphabet that ``alphabet`` names or spells."""
+        return ENGLISH if self.alphabet == "english" else Alphabet(self.alphabet)
 
     @property
     def layers(self) -> LayerSizes:
@@ -158,13 +225,14 @@ class Settings:
         )
 
     @property
-    def mfcc(self) -> MfccOptions:
-        return MfccOptions(
+    def feature_options(self) -> FeatureOptions:
+        return FeatureOptions(
+            kind=self.features,
             sample_rate=self.sample_rate,
             n_input=self.n_input,
             window=self.window_length,
             step=self.window_step,
-            normalise=self.normalise_features,
+            normalisation=self.normalisation,
         )
 
     @property
@@ -178,12 +246,13 @@ class Settings:
                     f"corpus_options = {self.corpus_options!r}: {part!r} is not an option written as name=value.",
                     "Write options as in split=speaker,test_speaker=theo.",
                 )
-            options[name.strip()] = _number_or_text(value.strip())
+            options[name.strip()] = number_or_text(value.strip())
         return options
 
     @classmethod
     def from_namespace(cls, namespace: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-        """Settings from a notebook's ``globals()``: the known names out of it, then ``ds_<name>`` on top.
+        """Settings from a notebook's ``globals()``: the known names out of it, then ``ds_<name>`` on top, all over
+        what the preset says.
 
         Other names of the namespace are left alone. An empty environment variable counts as not set.
         """
@@ -193,6 +262,9 @@ class Settings:
         for name in names:
             if environ.get(PREFIX + name):
                 values[name] = environ[PREFIX + name]
+        if values.get("preset"):
+            model = values.get("model", next(field.default for field in dataclasses.fields(cls) if field.name == "model"))
+            values = {**presets.values(str(model), str(values["preset"])), **values}
         return cls(**values)
 
     @classmethod
@@ -211,85 +283,3 @@ class Settings:
                 raise SettingsError(f"There is no setting {name!r}.", hint)
             environ[PREFIX + name] = value
         return cls.from_namespace({}, environ)
-
-
-def _checked(field: dataclasses.Field[Any], value: Any) -> Any:
-    """``value`` as the field's type, in the field's range; SettingsError otherwise."""
-    kind = str(field.type)
-    try:
-        value = _converted(kind, value)
-    except (TypeError, ValueError, OverflowError):
-        raise SettingsError(
-            f"{field.name} = {value!r} is not {_KINDS[kind]}.",
-            f"{field.name}: {field.metadata['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
-        ) from None
-    meta = field.metadata
-    wrong = []
-    if meta["low"] is not None and value < meta["low"]:
-        wrong.append(f"at least {meta['low']}")
-    if meta["high"] is not None and value > meta["high"]:
-        wrong.append(f"at most {meta['high']}")
-    if meta["above"] is not None and value <= meta["above"]:
-        wrong.append(f"more than {meta['above']}")
-    if meta["below"] is not None and value >= meta["below"]:
-        wrong.append(f"less than {meta['below']}")
-    if meta["choices"] and value not in meta["choices"]:
-        wrong.append("one of " + ", ".join(meta["choices"]))
-    if wrong:
-        raise SettingsError(
-            f"{field.name} = {value!r} is not allowed: it must be {' and '.join(wrong)}.",
-            f"{field.name}: {meta['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
-        )
-    return value
-
-
-def _number_or_text(value: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(value)
-        except ValueError:
-            continue
-    return value
-
-
-_KINDS = {
-    "str": "a text",
-    "int": "a whole number",
-    "float": "a finite number",
-    "bool": "a yes or no (1 or 0)",
-    "Path": "a path",
-    "Path | None": "a path",
-}
-
-
-def _converted(kind: str, value: Any) -> Any:
-    if kind == "str":
-        if not isinstance(value, str):
-            raise TypeError
-        return value
-    if kind in ("Path", "Path | None"):
-        if value is None or value == "":
-            if kind == "Path":
-                raise ValueError
-            return None
-        return Path(value).expanduser()
-    if kind == "bool":
-        if isinstance(value, str):
-            if value.strip().lower() not in _TRUE + _FALSE:
-                raise ValueError
-            return value.strip().lower() in _TRUE
-        if value not in (0, 1):
-            raise ValueError
-        return bool(value)
-    if isinstance(value, bool):
-        raise TypeError
-    number = float(value)
-    if number != number or abs(number) == float("inf"):
-        raise ValueError
-    if kind == "float":
-        return number
-    # A whole number may be written 1e3, but 2**60 must not lose digits on the way through a float.
-    whole = int(value) if not isinstance(value, float) and str(value).strip().lstrip("+-").isdigit() else int(number)
-    if whole != number:
-        raise ValueError
-    return whole

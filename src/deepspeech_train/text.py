@@ -1,43 +1,77 @@
 """The alphabet: what a transcript may hold, and which output of the network stands for which character.
 
-Twenty-nine outputs, as in DeepSpeech: the space, a to z, the apostrophe, and last the blank of CTC.
+DeepSpeech's own has twenty-nine outputs: the space, a to z, the apostrophe, and last the blank of CTC. Another language
+brings characters of its own; the blank is always the last output.
 
->>> decode(encode("go left"))
+>>> ENGLISH.decode(ENGLISH.encode("go left"))
 'go left'
+>>> Alphabet(" abcäöü").blank
+7
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import RecipeError
-
-ALPHABET = " abcdefghijklmnopqrstuvwxyz'"
-BLANK = len(ALPHABET)
-N_CHARACTER = len(ALPHABET) + 1
-
-_INDEX = {character: index for index, character in enumerate(ALPHABET)}
+from .errors import RecipeError, SettingsError
 
 
-def encode(text: str) -> npt.NDArray[np.int32]:
-    """The labels of a transcript, shape ``(len(text),)``; RecipeError for a character outside the alphabet."""
-    try:
-        return np.array([_INDEX[character] for character in text], dtype=np.int32)
-    except KeyError as missing:
-        raise RecipeError(
-            f"The transcript {text!r} holds {missing.args[0]!r}, which the network has no output for.",
-            "Transcripts are lower-case a to z, space and apostrophe: write numbers and symbols out.",
-        ) from None
+@dataclass(frozen=True)
+class Alphabet:
+    """The characters in the order of the network's outputs; SettingsError for characters that cannot be one."""
+
+    characters: str
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        wrong = sorted({repr(one) for one in self.characters if unicodedata.category(one)[0] == "C"})
+        twice = sorted({repr(one) for one in self.characters if self.characters.count(one) > 1})
+        if wrong or twice or not self.characters.strip(" "):
+            what = f"control characters {', '.join(wrong)}" if wrong else f"{', '.join(twice)} twice"
+            raise SettingsError(
+                f"The alphabet {self.characters!r} cannot be used: it holds {what if wrong or twice else 'no letter'}.",
+                "Write each character once, the space among them, as in ds_alphabet=\" abcdefghijklmnopqrstuvwxyz'\".",
+            )
+        object.__setattr__(self, "_index", {character: place for place, character in enumerate(self.characters)})
+
+    @property
+    def blank(self) -> int:
+        """The output that stands for no character."""
+        return len(self.characters)
+
+    @property
+    def size(self) -> int:
+        """Outputs of the network: the characters and the blank."""
+        return len(self.characters) + 1
+
+    def encode(self, text: str) -> npt.NDArray[np.int32]:
+        """The labels of a transcript, shape ``(len(text),)``; RecipeError for a character outside the alphabet."""
+        try:
+            return np.array([self._index[character] for character in text], dtype=np.int32)
+        except KeyError as missing:
+            raise RecipeError(
+                f"The transcript {text!r} holds {missing.args[0]!r}, which the network has no output for.",
+                f"The alphabet is {self.characters!r} (ds_alphabet): write numbers and symbols out, or extend it.",
+            ) from None
+
+    def decode(self, labels: Iterable[int]) -> str:
+        """The text of labels that hold no blank."""
+        return "".join(self.characters[label] for label in labels)
+
+    def strange(self, text: str) -> str:
+        """The characters of ``text`` that are outside the alphabet, each once, sorted."""
+        return "".join(sorted(set(text).difference(self._index)))
 
 
-def decode(labels: Iterable[int]) -> str:
-    """The text of labels that hold no blank."""
-    return "".join(ALPHABET[label] for label in labels)
+#: DeepSpeech's own.
+ENGLISH = Alphabet(" abcdefghijklmnopqrstuvwxyz'")
 
 
-def frames_needed(labels: npt.NDArray[np.int32]) -> int:
-    """The fewest output frames with which CTC can emit ``labels``: one each, and a blank between repeats."""
-    return int(labels.size + np.count_nonzero(labels[1:] == labels[:-1]))
+def frames_needed(text: str) -> int:
+    """The fewest output frames with which CTC can emit ``text``: one each, and a blank between repeats."""
+    return len(text) + sum(left == right for left, right in zip(text, text[1:], strict=False))

@@ -14,23 +14,53 @@ keys are left to other tools; blank lines are skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from deepspeech_train.errors import RecipeError
 from deepspeech_train.files import written_whole
 
 
 @dataclass(frozen=True)
+class Span:
+    """The bytes of a file that are one audio file: where they begin, and how many they are."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
 class Utterance:
-    """One recording of one speaker: the audio file, its length in seconds and its reference text."""
+    """One recording of one speaker: its audio, its length in seconds and its reference text.
+
+    ``audio`` is a file; with ``span`` the audio file is those bytes of it (a shard). With ``start`` the utterance is
+    the ``duration`` seconds of the audio from there on (a segment of a talk), else it is the whole of it.
+    """
 
     id: str
     audio: Path
     duration: float
     text: str
     speaker: str
+    start: float | None = None
+    span: Span | None = None
+
+
+#: What is trained or tested on: any sequence of utterances. One that is too long for memory (a shard's index) makes
+#: them as they are asked for, and has their durations beside it in ``durations``.
+Utterances = Sequence[Utterance]
+
+
+def durations(utterances: Utterances) -> npt.NDArray[np.float64]:
+    """Seconds of each, shape ``(len(utterances),)``; at once where the sequence has them in its ``durations``."""
+    at_hand = getattr(utterances, "durations", None)
+    if at_hand is not None:
+        return np.asarray(at_hand, np.float64)
+    return np.array([utterance.duration for utterance in utterances], np.float64)
 
 
 @dataclass(frozen=True)
@@ -38,9 +68,9 @@ class Corpus:
     """Three splits of one corpus; ``name`` goes into ``hyper.json`` as the data set."""
 
     name: str
-    train: tuple[Utterance, ...]
-    dev: tuple[Utterance, ...]
-    test: tuple[Utterance, ...]
+    train: Utterances
+    dev: Utterances
+    test: Utterances
 
 
 def read_manifest(path: Path) -> tuple[Utterance, ...]:
