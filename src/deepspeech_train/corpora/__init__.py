@@ -14,6 +14,7 @@ from deepspeech_train.corpora import _importing, _options, espeak, fsdd, ldc93s1
 from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.data.manifest import Corpus
 from deepspeech_train.errors import SettingsError
+from deepspeech_train.text import ENGLISH, Alphabet
 
 _PLANS = {"ldc93s1": ldc93s1.plan, "fsdd": fsdd.plan, "espeak": espeak.plan}
 _OPTIONS: dict[str, type] = {"ldc93s1": ldc93s1.Options, "fsdd": fsdd.Options, "espeak": espeak.Options}
@@ -42,6 +43,8 @@ def load(
     *,
     seed: int = DEFAULT_SEED,
     progress: bool = True,
+    alphabet: Alphabet = ENGLISH,
+    max_duration: float = 0,
     **options: object,
 ) -> Corpus:
     """The corpus ``name`` with its three splits, under ``folder``; imported if it is not there yet.

@@ -16,7 +16,7 @@ import soundfile
 
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.errors import RecipeError
-from deepspeech_train.text import ALPHABET
+from deepspeech_train.text import ENGLISH
 
 #: How many names a message shows of each kind of problem; the rest is counted.
 NAMED = 5
@@ -94,7 +94,7 @@ def raise_for(problems: Sequence[Problem], corpus: str, hint: str) -> None:
 def _problems_of_text(utterance: Utterance) -> list[Problem]:
     if not utterance.text:
         return [Problem("empty transcript", utterance.id)]
-    strange = sorted(set(utterance.text).difference(ALPHABET))
+    strange = ENGLISH.strange(utterance.text)
     if strange:
         shown = " ".join(strange)
         return [Problem("characters outside a-z, space and apostrophe", utterance.id, shown)]
