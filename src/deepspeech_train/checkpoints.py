@@ -1,34 +1,50 @@
 """Checkpoints: all that training needs to go on as if it had not been stopped, in one file.
 
 A folder holds ``last.npz`` (weights, the random state of dropout, Adam's moments, and where training was) and
-``best.npz`` (the same at the best validation so far). Each is a NumPy archive: arrays named by variable, and
-under ``progress`` a JSON text. It is written under a temporary name and renamed, so that a file with one of
-these names is whole.
+``best.npz`` (the same at the best validation so far); with ``average_best``, ``epoch-0007.npz`` of each of the best
+and, in the end, ``averaged.npz``. Each is a NumPy archive: arrays named by variable, under ``progress`` and ``network``
+JSON texts, and with ``normalisation=corpus`` the statistics. ``network`` holds the settings and the names of the
+variables, so that the file alone is a recogniser. Each is written under a temporary name and renamed: a file with one
+of these names is whole.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from .errors import RecipeError
+from .data.features import Statistics
+from .errors import RecipeError, SettingsError
 from .files import written_whole
+from .settings import Settings
 
 LAST = "last.npz"
 BEST = "best.npz"
+AVERAGED = "averaged.npz"
+
+#: What a checkpoint says of its network; a number of its own for each form.
+_FORM = 2
+#: Settings that are about a run and its machine, not about the recogniser that came out of it.
+_OF_THE_RUN = frozenset({"importer", "corpus_options", "restore_checkpoint", "preset", "log_device_placement"})
+
+_HINT = "Name another folder with ds_checkpoint_dir, or start anew with ds_restore_checkpoint=0."
+
+Arrays = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Epoch:
     """One epoch's line of the learning curve: losses are means over utterances, rates are ratios; None where
-    nothing was measured."""
+    nothing was measured. ``waiting`` is the share of training's time in which there was no batch ready."""
 
     epoch: int
     epochs: int
@@ -38,12 +54,18 @@ class Epoch:
     seconds: float
     audio_seconds_per_second: float
     eta_seconds: float
+    learning_rate: float | None = None
+    waiting: float | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
     """Where training is: ``epoch`` epochs are complete, and ``batch`` batches of the next, whose losses so
-    far are summed in ``loss_sum`` over ``loss_count`` utterances."""
+    far are summed in ``loss_sum`` over ``loss_count`` utterances.
+
+    ``rate_factor`` is what plateaus have made of the step size. ``scale`` multiplies the loss in float16, and
+    ``steps_at_scale`` were finite since it last changed.
+    """
 
     epoch: int = 0
     batch: int = 0
@@ -51,19 +73,32 @@ class Progress:
     loss_count: int = 0
     audio_seconds: float = 0.0
     epoch_seconds: float = 0.0
+    waiting_seconds: float = 0.0
     skipped_batches: int = 0
     best_epoch: int | None = None
+    rate_factor: float = 1.0
+    scale: float = 1.0
+    steps_at_scale: int = 0
     curve: tuple[Epoch, ...] = field(default=())
 
 
-def save(path: Path, variables: Mapping[str, Any], progress: Progress) -> None:
+@dataclass(frozen=True)
+class Network:
+    """A recogniser from a checkpoint: the model with its weights, the settings that it was made with, the corpus
+    statistics of its features (None: it needs none) and how many input frames an output stands for."""
+
+    model: Any
+    settings: Settings
+    statistics: Statistics | None
+    stride: int
+
+
+def save(
+    path: Path, variables: Mapping[str, Any], progress: Progress, settings: Settings, statistics: Statistics | None
+) -> None:
     """Writes a checkpoint; RecipeError when the file system refuses."""
-    arrays = {name: variable.numpy() for name, variable in variables.items()}
-    hint = "Free space, or name another folder with ds_checkpoint_dir."
-    with contextlib.suppress(OSError):  # what is wrong with the folder is told when the file is opened
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path, "The checkpoint", hint) as file:
-        np.savez(file, progress=np.array(json.dumps(asdict(progress))), **arrays)
+    arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
+    _write(path, arrays, progress, settings, statistics, [getattr(item, "path", "") for item in variables.values()])
 
 
 def restore(path: Path, variables: Mapping[str, Any]) -> Progress:
@@ -71,34 +106,189 @@ def restore(path: Path, variables: Mapping[str, Any]) -> Progress:
 
     Nothing is set unless all fit.
     """
-    hint = "Name another folder with ds_checkpoint_dir, or start anew with ds_restore_checkpoint=0."
-    try:
-        with np.load(path) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        saved = json.loads(str(arrays.pop("progress")))
-        curve = tuple(Epoch(**line) for line in saved.pop("curve"))
-        progress = Progress(**saved, curve=curve)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise RecipeError(f"The checkpoint {path} could not be read: {error}.", hint) from error
+    arrays, progress, _ = _read(path)
+    # The run has made its own statistics, of the same utterances.
+    arrays = {name: array for name, array in arrays.items() if not name.startswith("statistics/")}
     if arrays.keys() != variables.keys():
         raise RecipeError(
             f"The checkpoint {path} is of another network: it has {len(arrays)} variables "
             f"where this one has {len(variables)}.",
-            hint,
+            _HINT,
         )
     for name, array in arrays.items():
         if tuple(variables[name].shape) != array.shape:
             raise RecipeError(
                 f"The checkpoint {path} is of another network: {name} is {array.shape} there "
                 f"and {tuple(variables[name].shape)} here.",
-                hint,
+                _HINT,
             )
     for name, array in arrays.items():
         variables[name].assign(array)
     return progress
 
 
-def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
-    """Every variable of both, by names that do not depend on what else the process has made."""
+def load_network(path: Path | str, **changes: Any) -> Network:
+    """The recogniser in a checkpoint; ``path`` is its file, or the folder, of which the averaged, the best or the last
+    one is taken. ``changes`` are settings to go over its own (``decoder="beam"``).
+
+    Raises RecipeError when there is none, it is damaged, or it does not say what network it is of.
+    """
+    found = checkpoint_file(Path(path))
+    arrays, _, about = _read(found)
+    settings = dataclasses.replace(_settings(found, about), **changes)
+    from . import models  # Keras takes seconds to load, and what reads a learning curve does not need it
+
+    model = models.build(settings)
+    of_model = {name: array for name, array in arrays.items() if name.startswith("model/")}
     variables = {f"model/{place:03d}": variable for place, variable in enumerate(model.variables)}
-    return variables | {f"optimizer/{place:03d}": item for place, item in enumerate(optimizer.variables)}
+    shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
+    if {name: array.shape for name, array in of_model.items()} != shapes:
+        raise RecipeError(
+            f"The checkpoint {found} does not fit the network that its own settings describe.",
+            "It was written by another version of the recipe; use that one, or train anew.",
+        )
+    for name, array in of_model.items():
+        variables[name].assign(array)
+    statistics = None
+    if "statistics/mean" in arrays:
+        statistics = Statistics(arrays["statistics/mean"], arrays["statistics/std"])
+    return Network(model, settings, statistics, models.stride(settings))
+
+
+def checkpoint_file(path: Path) -> Path:
+    """``path`` itself, or of a folder the averaged, else the best, else the last checkpoint in it, or in its folder
+    ``checkpoints``; RecipeError where there is none."""
+    if path.is_file():
+        return path
+    for folder in (path, path / "checkpoints"):
+        for name in (AVERAGED, BEST, LAST):
+            if (folder / name).is_file():
+                return folder / name
+    raise RecipeError(
+        f"There is no checkpoint at {path}.",
+        f"Name a checkpoint's file, or the folder of a run that holds {BEST} or {LAST} (ds_checkpoint_dir).",
+    )
+
+
+def average(
+    paths: Sequence[Path],
+    target: Path,
+    model: Any,
+    progress: Progress,
+    settings: Settings,
+    statistics: Statistics | None,
+) -> None:
+    """Sets the variables of ``model`` to the mean of those in the checkpoints ``paths``, and writes ``target``.
+
+    Integers (the random state of dropout) are those of the first.
+    """
+    every = [_read(path)[0] for path in paths]
+    variables = {f"model/{place:03d}": variable for place, variable in enumerate(model.variables)}
+    for name, variable in variables.items():
+        arrays = [of_one[name] for of_one in every]
+        inexact = np.issubdtype(arrays[0].dtype, np.inexact)
+        variable.assign(np.mean(arrays, axis=0, dtype=np.float64).astype(arrays[0].dtype) if inexact else arrays[0])
+    save(target, variables, progress, settings, statistics)
+
+
+def transfer(path: Path, model: Any, settings: Settings) -> str:
+    """Begins ``model`` with the weights of the checkpoint at ``path`` (file or folder); says what was taken.
+
+    The networks must be the same but for the alphabet: outputs of characters that both have are taken, with the blank;
+    the others stay as they were made. RecipeError for another network, naming the first that does not fit.
+    """
+    found = checkpoint_file(path)
+    arrays, _, about = _read(found)
+    before = _settings(found, about).characters
+    new = settings.characters
+    variables = list(model.variables)
+    held = {name: array for name, array in arrays.items() if name.startswith("model/")}
+    hint = "Fine-tune with the network's own settings (ds_model, ds_n_hidden ...); only the alphabet may differ."
+    if len(held) != len(variables):
+        raise RecipeError(
+            f"The checkpoint {found} is of another network: it has {len(held)} variables, this one {len(variables)}.",
+            hint,
+        )
+    shared = [character for character in new.characters if character in before.characters]
+    to = [new.characters.index(character) for character in shared] + [new.blank]
+    of = [before.characters.index(character) for character in shared] + [before.blank]
+    assigned = []
+    for place, variable in enumerate(variables):
+        array, shape = held[f"model/{place:03d}"], tuple(variable.shape)
+        is_output = shape[-1:] == (new.size,) and array.shape == (*shape[:-1], before.size) and before != new
+        if not is_output and array.shape != shape:
+            raise RecipeError(
+                f"The checkpoint {found} is of another network: {variable.path} is {array.shape} there "
+                f"and {shape} here.",
+                hint,
+            )
+        if np.issubdtype(array.dtype, np.inexact):  # the random state of dropout is this run's own
+            value = np.array(variable.value)
+            if is_output:
+                value[..., to] = array[..., of]
+            else:
+                value = array
+            assigned.append((variable, value))
+    for variable, value in assigned:
+        variable.assign(value)
+    fresh = [character for character in new.characters if character not in before.characters]
+    told = f"Began with the weights of {found}"
+    return told + (f"; new in the alphabet: {' '.join(fresh)}." if fresh else ".")
+
+
+def _write(
+    path: Path,
+    arrays: Mapping[str, npt.NDArray[Any]],
+    progress: Progress,
+    settings: Settings,
+    statistics: Statistics | None,
+    names: Sequence[str],
+) -> None:
+    about = {
+        "form": _FORM,
+        "variables": list(names),
+        "settings": {
+            item.name: getattr(settings, item.name)
+            for item in dataclasses.fields(settings)
+            if item.name not in _OF_THE_RUN and not str(item.type).startswith("Path")
+        },
+    }
+    texts = {"progress": asdict(progress), "network": about}
+    of_features = {} if statistics is None else {"statistics/mean": statistics.mean, "statistics/std": statistics.std}
+    hint = "Free space, or name another folder with ds_checkpoint_dir."
+    with contextlib.suppress(OSError):  # what is wrong with the folder is told when the file is opened
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, "The checkpoint", hint) as file:
+        np.savez(
+            file,
+            **{name: np.array(json.dumps(text)) for name, text in texts.items()},
+            **of_features,
+            **arrays,
+        )
+
+
+def _read(path: Path) -> tuple[Arrays, Progress, dict[str, Any]]:
+    """The arrays of a checkpoint, where training was, and what it says of its network."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        saved = json.loads(str(arrays.pop("progress")))
+        about = json.loads(str(arrays.pop("network")))
+        curve = tuple(Epoch(**line) for line in saved.pop("curve"))
+        progress = Progress(**saved, curve=curve)
+        if about["form"] != _FORM:
+            raise ValueError(f"it is of form {about['form']}, not {_FORM}")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"The checkpoint {path} could not be read: {error}.", _HINT) from error
+    return arrays, progress, about
+
+
+def _settings(path: Path, about: Mapping[str, Any]) -> Settings:
+    """The settings of a checkpoint; those of another version that are not known here are left."""
+    known = {item.name for item in dataclasses.fields(Settings)}
+    try:
+        return Settings(**{name: value for name, value in about["settings"].items() if name in known})
+    except SettingsError as error:
+        raise RecipeError(
+            f"The settings in the checkpoint {path} cannot be used: {error.message}", error.hint
+        ) from error

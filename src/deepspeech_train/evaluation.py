@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from . import ctc, decoding, scoring, text
-from .data.batches import Example, collate, evaluation_order, output_frames
+from . import computing, scoring, text
+from .data.pipeline import Pipeline
+from .decoding import Decoder
+from .models import output_frames, stride
+from .settings import Settings
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """``loss`` is the mean CTC loss of the utterances for which one is defined (None: there is none, or it
-    is not finite); ``transcriptions`` are in the order of the examples."""
+    is not finite); ``transcriptions`` are in the order of the utterances; ``left_out`` are those whose audio could not
+    be used, by name, with the reason."""
 
     loss: float | None
     transcriptions: tuple[scoring.Transcription, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def score(self) -> scoring.Score:
@@ -29,39 +33,40 @@ class Evaluation:
 class Evaluator:
     """Runs a network; keeps the compiled functions, so that each epoch's validation reuses them."""
 
-    def __init__(self, model: Any, n_stride: int) -> None:
-        self._n_stride = n_stride
-        floats, ints = tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int32)
+    def __init__(self, model: Any, decoder: Decoder, settings: Settings) -> None:
+        self._forward = computing.forward(model)
+        self._decoder = decoder
+        self._stride = stride(settings)
 
-        def forward(features: Any, frames: Any) -> Any:
-            return model({"features": features, "frames": frames}, training=False)
-
-        self._forward = tf.function(forward, input_signature=[floats, ints])
-        self._loss = tf.function(ctc.loss, input_signature=[floats, ints, tf.TensorSpec((None, None), tf.int32), ints])
-
-    def evaluate(self, examples: Sequence[Example], batch_size: int) -> Evaluation:
-        """Every example is decoded and scored, also those that are too short for their text."""
+    def evaluate(self, pipeline: Pipeline) -> Evaluation:
+        """Every utterance whose audio can be read is decoded and scored, also those that are too short for their
+        text."""
         losses: list[float] = []
-        hypotheses: dict[int, str] = {}
-        for places in evaluation_order([len(example.features) for example in examples], batch_size):
-            batch = collate([examples[place] for place in places])
-            logits = self._forward(batch.features, batch.frames)
-            frames = np.array([output_frames(int(n), self._n_stride) for n in batch.frames], np.int32)
-            hypotheses |= zip(places.tolist(), decoding.greedy(logits.numpy(), frames), strict=True)
-            needed = np.array([text.frames_needed(example.labels) for example in batch.examples])
-            rows = np.flatnonzero((needed > 0) & (needed <= frames))  # the kernel refuses a batch with others
-            if rows.size:
-                of_rows = (frames[rows], batch.labels[rows], batch.label_lengths[rows])
-                losses += self._loss(tf.gather(logits, rows), *of_rows).numpy().tolist()
+        found: dict[str, scoring.Transcription] = {}
+        with pipeline.evaluation_batches() as batches:
+            for batch in batches:
+                if not batch.count:
+                    continue
+                logits = self._forward.logits(batch.features, batch.frames)
+                frames = np.asarray(output_frames(batch.frames, self._stride), np.int32)
+                hypotheses = self._decoder.decode(logits[: batch.count], frames[: batch.count])
+                for utterance, hypothesis in zip(batch.utterances, hypotheses, strict=True):
+                    scored = scoring.score(utterance.text, hypothesis.text)
+                    found[utterance.id] = scoring.Transcription(
+                        utterance, hypothesis.text, scored, hypothesis.confidence
+                    )
+                needed = np.array([text.frames_needed(utterance.text) for utterance in batch.utterances])
+                known = batch.label_lengths[: batch.count] > 0  # the kernel refuses a batch with others
+                rows = known & (needed > 0) & (needed <= frames[: batch.count])
+                if rows.any():
+                    # Others are given no labels, so that the shape is the batch's own and is compiled once.
+                    lengths = np.zeros_like(batch.label_lengths)
+                    lengths[: batch.count][rows] = batch.label_lengths[: batch.count][rows]
+                    of_batch = self._forward.losses(logits, frames, batch.labels, lengths)
+                    losses += of_batch[: batch.count][rows].tolist()
         mean = float(np.mean(losses)) if losses else None
         return Evaluation(
             loss=mean if mean is not None and np.isfinite(mean) else None,
-            transcriptions=tuple(
-                scoring.Transcription(
-                    example.utterance,
-                    hypotheses[place],
-                    scoring.score(example.utterance.text, hypotheses[place]),
-                )
-                for place, example in enumerate(examples)
-            ),
+            transcriptions=tuple(found[item.id] for item in pipeline.utterances if item.id in found),
+            left_out=dict(pipeline.left_out),
         )

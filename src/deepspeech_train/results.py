@@ -12,42 +12,51 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import text
+import keras
+
+from . import computing
 from .checkpoints import Progress
-from .data.batches import Example, batch_count
-from .data.manifest import Corpus
+from .data.manifest import Corpus, durations
+from .data.pipeline import Pipeline
 from .evaluation import Evaluation
 from .files import written_whole
 from .scoring import Score, Transcription
 from .settings import Settings
 
 VERSION = 2
-_PACKAGES = ("deepspeech-wer", "tensorflow", "keras", "numpy", "rapidfuzz")
+_PACKAGES = ("deepspeech-wer", "tensorflow", "jax", "keras", "numpy", "rapidfuzz")
 #: Settings that say where and how a run is watched, not what it computes.
 _NOT_PARAMETERS = frozenset(
     {
+        "augment_noise_path",
         "checkpoint_dir",
+        "checkpoint_minutes",
         "checkpoint_step",
         "corpus_options",
         "dataset_path",
         "display_step",
         "do_fulltrace",
         "export_dir",
+        "export_formats",
         "importer",
+        "init_checkpoint",
+        "lm_path",
         "log_device_placement",
         "log_variables",
         "logs_dir",
+        "prefetch_batches",
         "random_seed",
+        "reading_threads",
         "remove_export",
         "report_count",
         "restore_checkpoint",
         "result_dir",
+        "word_list",
     }
 )
 
@@ -58,8 +67,7 @@ class Outcome:
 
     settings: Settings
     corpus: Corpus
-    training: Sequence[Example]
-    left_out: Sequence[Example]
+    training: Pipeline
     progress: Progress
     train: Score
     test: Evaluation
@@ -68,9 +76,17 @@ class Outcome:
 
 
 def write(outcome: Outcome, folder: Path) -> None:
-    """Writes ``utterances.jsonl``, then ``hyper.json``; each appears whole or not at all."""
+    """Writes ``utterances.jsonl`` and, where utterances were left out or something is to be said of them,
+    ``left_out.jsonl``, then ``hyper.json``; each appears whole or not at all."""
     lines = [json.dumps(_utterance(item), ensure_ascii=False) for item in outcome.test.transcriptions]
     _write_whole(folder / "utterances.jsonl", "".join(line + "\n" for line in lines))
+    said = [
+        *({"id": name, "set": "train", "left_out": why} for name, why in outcome.training.left_out.items()),
+        *({"id": name, "set": "train", "remark": what} for name, what in outcome.training.remarks.items()),
+        *({"id": name, "set": "test", "left_out": why} for name, why in outcome.test.left_out.items()),
+    ]
+    if said:
+        _write_whole(folder / "left_out.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in said))
     document = json.dumps(hyper(outcome), indent=2, sort_keys=True, allow_nan=False)
     _write_whole(folder / "hyper.json", document + "\n")
 
@@ -87,12 +103,12 @@ def hyper(outcome: Outcome) -> dict[str, Any]:
     }
     parameters |= dataclasses.asdict(settings.layers)
     parameters |= {
-        "n_hidden_6": text.N_CHARACTER,
-        "n_character": text.N_CHARACTER,
-        "total_batches_train": batch_count(len(outcome.training), settings.train_batch_size),
-        "total_batches_validation": batch_count(len(corpus.dev), settings.dev_batch_size),
-        "total_batches_test": batch_count(len(corpus.test), settings.test_batch_size),
-        "data_set": _data_set(corpus, settings, len(outcome.left_out)),
+        "n_hidden_6": settings.characters.size,
+        "n_character": settings.characters.size,
+        "total_batches_train": outcome.training.count(1),
+        "total_batches_validation": -(-len(corpus.dev) // settings.dev_batch_size),
+        "total_batches_test": -(-len(corpus.test) // settings.test_batch_size),
+        "data_set": _data_set(corpus, settings, len(outcome.training.left_out)),
     }
     return {
         "version": VERSION,
@@ -115,6 +131,7 @@ def hyper(outcome: Outcome) -> dict[str, Any]:
             "insertions": test.insertions,
             "words": test.words,
             "utterances": len(outcome.test.transcriptions),
+            "left_out": len(outcome.test.left_out),
             "tested_epoch": progress.best_epoch or progress.epoch,
             "skipped_batches": progress.skipped_batches,
         },
@@ -146,22 +163,19 @@ def _data_set(corpus: Corpus, settings: Settings, left_out: int) -> dict[str, An
     described |= {name: value for name, value in settings.importer_options.items() if name != "source"}
     for split, utterances in (("train", corpus.train), ("dev", corpus.dev), ("test", corpus.test)):
         described[f"{split}_utterances"] = len(utterances)
-        described[f"{split}_hours"] = round(sum(item.duration for item in utterances) / 3600, 4)
+        described[f"{split}_hours"] = round(float(durations(utterances).sum()) / 3600, 4)
     return described
 
 
 def machine() -> dict[str, Any]:
     """What the run computes on; nothing that tells whose it is."""
-    import tensorflow as tf
-
-    devices = tf.config.list_physical_devices("GPU")
-    names = [tf.config.experimental.get_device_details(device).get("device_name", "GPU") for device in devices]
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "os": f"{platform.system()} {platform.machine()}",
-        "gpus": names,
+        "gpus": computing.gpus(),
+        "backend": keras.config.backend(),
     }
 
 

@@ -14,14 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from . import corpora, exporting, models, results, scoring, training
-from .checkpoints import Progress
-from .data.batches import Example, prepare, split_feasible
-from .data.manifest import Corpus
+from . import computing, corpora, decoding, exporting, models, results, scoring, training
+from .checkpoints import Network, Progress
+from .data import augment
+from .data.batches import Batching
+from .data.features import Statistics, corpus_statistics
+from .data.manifest import Corpus, Utterances
+from .data.pipeline import Pipeline, usable
 from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
 from .scoring import Score
@@ -29,6 +30,9 @@ from .settings import PREFIX, Settings
 from .training import Folders
 
 T = TypeVar("T")
+
+#: How many utterances a line names; the rest is counted, and all are in left_out.jsonl.
+_NAMED = 10
 
 
 @dataclass(frozen=True)
@@ -42,25 +46,27 @@ class Run:
 
 @dataclass(frozen=True)
 class Data:
-    """A corpus with its features. ``left_out`` are training utterances that CTC cannot learn: they have fewer
-    frames than their text needs."""
+    """A corpus and how its three sets are read. ``statistics`` are those of the training set's features (None: each
+    utterance has its own, or none)."""
 
     corpus: Corpus
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
-    test: tuple[Example, ...]
-    left_out: tuple[Example, ...]
+    train: Pipeline
+    dev: Pipeline
+    test: Pipeline
+    statistics: Statistics | None
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Training utterances that are not learnt from, by name, with the reason; those whose audio turned out to be
+        unusable are among them once it was read."""
+        return self.train.left_out
 
 
 def begin(settings: Settings) -> Run:
     """Makes the folders, sets every seed, says what it runs on. SettingsError when a folder that the run will
     write to cannot be written: better now than after hours of training."""
     started = results.now()
-    machine = results.machine()
-    devices = ", ".join(machine["gpus"]) or f"{machine['cores']} CPU cores"
-    print(f"TensorFlow {tf.__version__} on {devices}")
-    keras.utils.set_random_seed(settings.random_seed)
-    tf.debugging.set_log_device_placement(settings.log_device_placement)
+    print(computing.begin(settings), flush=True)
     _make_writable(settings.logs_dir, "logs_dir")
     if settings.result_dir:
         _make_writable(settings.result_dir, "result_dir")
@@ -79,7 +85,13 @@ def begin(settings: Settings) -> Run:
 
 def load_corpus(settings: Settings) -> Corpus:
     """The corpus, cut to ``limit_train``, ``limit_dev`` and ``limit_test``; imported on first use."""
-    corpus = corpora.load(settings.importer, settings.dataset_path, **settings.importer_options)  # type: ignore[arg-type]
+    corpus = corpora.load(
+        settings.importer,
+        settings.dataset_path,
+        alphabet=settings.characters,
+        max_duration=settings.max_duration,
+        **settings.importer_options,  # type: ignore[arg-type]
+    )
     return replace(
         corpus,
         train=_limited(corpus.train, settings.limit_train, settings.random_seed),
@@ -89,15 +101,24 @@ def load_corpus(settings: Settings) -> Corpus:
 
 
 def load_data(settings: Settings, corpus: Corpus) -> Data:
-    """Features and labels of the corpus; says which training utterances had to be left out."""
+    """How the corpus is read; says which training utterances have to be left out."""
     for split, utterances in (("training", corpus.train), ("test", corpus.test)):
-        if not utterances:
+        if not len(utterances):
             raise RecipeError(f"The {split} set of {corpus.name} is empty.", "See the importer's options.")
-    train, left_out = split_feasible(prepare(corpus.train, settings.mfcc), settings.n_stride)
+    options = settings.feature_options
+    kept, left_out = usable(corpus.train, options, settings.characters, models.stride(settings), settings.max_duration)
     if left_out:
-        names = ", ".join(example.utterance.id for example in left_out)
-        print(f"Left out {len(left_out)} training utterances with too few frames for their text: {names}.")
-    return Data(corpus, train, prepare(corpus.dev, settings.mfcc), prepare(corpus.test, settings.mfcc), left_out)
+        some = ", ".join(f"{name} ({reason})" for name, reason in list(left_out.items())[:_NAMED])
+        more = f" and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        print(f"Left out {len(left_out)} training utterances: {some}{more}.", flush=True)
+    statistics = None
+    if settings.normalisation == "corpus":
+        statistics = corpus_statistics(kept, options, settings.normalisation_sample, settings.random_seed)
+    train = _pipeline(settings, kept, statistics, settings.train_batch_size, augment.from_settings(settings))
+    train.left_out.update(left_out)
+    dev = _pipeline(settings, corpus.dev, statistics, settings.dev_batch_size)
+    test = _pipeline(settings, corpus.test, statistics, settings.test_batch_size)
+    return Data(corpus, train, dev, test, statistics)
 
 
 def train(run: Run, model: Any, data: Data) -> Progress:
@@ -111,10 +132,14 @@ def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
     The training utterances are as many as the dev set has, chosen by the seed: enough to see how far training
     and validation are apart, without another pass over the whole set.
     """
-    evaluator = Evaluator(model, run.settings.n_stride)
-    seen = _limited(data.train, max(1, len(data.dev)), run.settings.random_seed)
-    trained = evaluator.evaluate(seen, run.settings.dev_batch_size).score
-    tested = evaluator.evaluate(data.test, run.settings.test_batch_size)
+    settings = run.settings
+    evaluator = Evaluator(model, decoding.from_settings(settings, settings.window_step * settings.n_stride), settings)
+    seen = _limited(data.train.utterances, max(1, len(data.corpus.dev)), settings.random_seed)
+    trained = evaluator.evaluate(_pipeline(settings, seen, data.statistics, settings.dev_batch_size)).score
+    tested = evaluator.evaluate(data.test)
+    if tested.left_out:
+        some = "; ".join(f"{name}: {reason}" for name, reason in list(tested.left_out.items())[:_NAMED])
+        print(f"Left out {len(tested.left_out)} test utterances, so that the WER is of the others: {some}.", flush=True)
     if tested.score.wer is None:
         raise RecipeError("The test set has no words, so it has no word error rate.", "See its transcripts.")
     return trained, tested
@@ -129,7 +154,6 @@ def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[S
         settings=run.settings,
         corpus=data.corpus,
         training=data.train,
-        left_out=data.left_out,
         progress=progress,
         train=tested[0],
         test=tested[1],
@@ -139,7 +163,8 @@ def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[S
     results.write(outcome, run.folders.result)
     if run.settings.export_dir is not None:
         try:
-            version = exporting.export(model, run.settings.export_dir, run.settings.remove_export)
+            network = Network(model, run.settings, data.statistics, models.stride(run.settings))
+            version = exporting.export(network, run.settings.export_dir, run.settings.remove_export)
         except RecipeError as error:
             raise RecipeError(error.message, f"{error.hint} The results are in {run.folders.result}.") from error
         print(f"Exported the model to {version}.")
@@ -157,11 +182,34 @@ def run(settings: Settings) -> Path:
     return finish(begun, model, data, progress, tested)
 
 
-def _limited(items: Sequence[T], limit: int, seed: int) -> tuple[T, ...]:
+def _pipeline(
+    settings: Settings,
+    utterances: Utterances,
+    statistics: Statistics | None,
+    batch_size: int,
+    augmentation: augment.Augmentation | None = None,
+) -> Pipeline:
+    return Pipeline(
+        utterances,
+        options=settings.feature_options,
+        alphabet=settings.characters,
+        stride=models.stride(settings),
+        batching=Batching(batch_size, settings.max_batch_seconds, settings.sortagrad),
+        seed=settings.random_seed,
+        statistics=statistics,
+        augmentation=augmentation,
+        threads=settings.reading_threads,
+        prefetch=settings.prefetch_batches,
+        cache=settings.feature_cache,
+        fixed=computing.fixed_shapes(settings),
+    )
+
+
+def _limited(items: Sequence[T], limit: int, seed: int) -> Sequence[T]:
     """``limit`` of the items (0: all), chosen by the seed and kept in order, so that a corpus which is sorted
     by speaker or length is still represented."""
     if not limit or limit >= len(items):
-        return tuple(items)
+        return items
     chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
     return tuple(items[place] for place in sorted(chosen))
 

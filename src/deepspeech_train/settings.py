@@ -60,15 +60,11 @@ class Settings:
     limit_dev: int = setting(0, "validate on so many utterances at most (0: all)", low=0)
     limit_test: int = setting(0, "test on so many utterances at most (0: all)", low=0)
     max_duration: float = setting(0.0, "leave out longer utterances, in seconds (0: none)", low=0)
-    max_left_out: float = setting(
-        0.1, "stop when a larger share of the training set cannot be used", low=0, high=1
-    )
+    max_left_out: float = setting(0.1, "stop when a larger share of the training set cannot be used", low=0, high=1)
     sample_rate: int = setting(16000, "audio is resampled to this, in Hz", low=4000, high=192000)
     reading_threads: int = setting(0, "threads that read audio and make features (0: one a core)", low=0, high=256)
     prefetch_batches: int = setting(4, "batches made ready ahead of training", low=1, high=1000)
-    feature_cache: bool = setting(
-        False, "keep features in memory: quicker, but audio is augmented once for all epochs"
-    )
+    feature_cache: bool = setting(False, "keep features in memory: quicker, but audio is augmented once for all epochs")
 
     # Features
     features: str = setting("mfcc", "the network's input", choices=("mfcc", "logmel", "logspec"))
@@ -94,7 +90,9 @@ class Settings:
 
     # Network
     model: str = setting("deepspeech1", "the network", choices=("deepspeech1", "deepspeech2", "fastconv"))
-    preset: str = setting("", "sizes of the network and their training: smoke, small or paper", choices=("", *presets.NAMES))
+    preset: str = setting(
+        "", "sizes of the network and their training: smoke, small or paper", choices=("", *presets.NAMES)
+    )
     n_context: int = setting(9, "deepspeech1: frames of context on each side", low=0, high=50)
     n_stride: int = setting(2, "the network gives an output for every n-th frame", low=1, high=8)
     n_hidden: int = setting(128, "units of the layers whose own size is not set", low=1)
@@ -124,9 +122,7 @@ class Settings:
     train_batch_size: int = setting(32, "utterances a training step", low=1)
     dev_batch_size: int = setting(64, "utterances a validation batch", low=1)
     test_batch_size: int = setting(64, "utterances a test batch", low=1)
-    max_batch_seconds: float = setting(
-        0.0, "seconds of audio in a batch at most, padding counted (0: no bound)", low=0
-    )
+    max_batch_seconds: float = setting(0.0, "seconds of audio in a batch at most, padding counted (0: no bound)", low=0)
     sortagrad: bool = setting(False, "go through the first epoch from short to long utterances")
     learning_rate: float = setting(0.003, "Adam's step size at its highest", above=0)
     learning_rate_schedule: str = setting(
@@ -148,9 +144,7 @@ class Settings:
     )
     early_stop: int = setting(0, "stop after so many validations without a better one (0: never)", low=0)
     average_best: int = setting(1, "the model in the end: the mean of so many best validated epochs", low=1, high=50)
-    precision: str = setting(
-        "float32", "arithmetic of the layers", choices=("float32", "bfloat16", "float16")
-    )
+    precision: str = setting("float32", "arithmetic of the layers", choices=("float32", "bfloat16", "float16"))
     xla: bool = setting(False, "compile the training step with XLA (always so on JAX)")
     data_parallel: bool = setting(True, "share each batch among all GPUs of the machine")
     random_seed: int = setting(4567, "seed of weights, dropout, order and augmentation", low=0, high=2**31 - 1)
@@ -263,7 +257,9 @@ class Settings:
             if environ.get(PREFIX + name):
                 values[name] = environ[PREFIX + name]
         if values.get("preset"):
-            model = values.get("model", next(field.default for field in dataclasses.fields(cls) if field.name == "model"))
+            model = values.get(
+                "model", next(field.default for field in dataclasses.fields(cls) if field.name == "model")
+            )
             values = {**presets.values(str(model), str(values["preset"])), **values}
         return cls(**values)
 

@@ -1,34 +1,38 @@
-"""Training: epochs of shuffled batches, validation, checkpoints, a line an epoch.
+"""Training: epochs of batches, validation, checkpoints, a line an epoch.
 
-The order of an epoch is a function of (seed, epoch), the step size of the step, and the checkpoint holds all
-else, so that a run which was stopped, anywhere, and restored goes on exactly as it would have.
+The order of an epoch is a function of (seed, epoch), what is done to the audio of (seed, epoch, utterance), the step
+size of the place in the epoch, and the checkpoint holds all else, so that a run which was stopped, anywhere, and
+restored goes on exactly as it would have.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
-from . import checkpoints, ctc, scoring
+from . import checkpoints, computing, decoding, schedules, scoring
 from .checkpoints import Epoch, Progress
-from .data.batches import Batch, Example, batch_count, collate, epoch_order
+from .data.batches import Batch
+from .data.pipeline import Pipeline
 from .errors import RecipeError
 from .evaluation import Evaluator
 from .settings import Settings
+from .signals import StopSignals
 from .watching import Watch
+
+#: The scale that float16 begins with, and the finite steps after which it is doubled: Micikevicius et al. (2018).
+_FIRST_SCALE = 2.0**15
+_STEPS_TO_GROW = 2000
+#: Seconds between two lines about an epoch in a log.
+_LINE_SECONDS = 60.0
 
 
 class TrainingStopped(RecipeError):
@@ -44,32 +48,21 @@ class Folders:
     checkpoints: Path
 
 
-def learning_rate(step: int, steps_per_epoch: int, settings: Settings) -> float:
-    """Adam's step size at ``step`` (from 0): a linear rise over ``warmup_epochs``, then constant, or half a
-    cosine that reaches 0 at the end of the last epoch."""
-    warm = settings.warmup_epochs * steps_per_epoch
-    if step < warm:
-        return settings.learning_rate * min(1.0, (step + 1) / warm)
-    if settings.learning_rate_schedule == "constant":
-        return settings.learning_rate
-    total = settings.epochs * steps_per_epoch
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1.0, total - warm))))
-
-
 def train(
     model: Any,
-    training: Sequence[Example],
-    validation: Sequence[Example],
+    training: Pipeline,
+    validation: Pipeline,
     settings: Settings,
     folders: Folders,
 ) -> Progress:
     """Trains ``model`` in place and returns where it got to; the model then has its best validated weights
-    (smallest validation WER, then loss), or its last where none were kept.
+    (smallest validation WER, then loss; with ``average_best`` the mean of the best, where that is better), or its
+    last where none were kept.
 
     Raises TrainingStopped on SIGTERM or Ctrl-C, after a checkpoint; RecipeError when there is nothing to
-    train on, or too many batches had no finite loss.
+    train on, too many batches had no finite loss, or too many utterances cannot be used.
     """
-    if not training:
+    if not len(training.utterances):
         raise RecipeError("There is no utterance to train on.", "See the importer's options and ds_limit_train.")
     return _Trainer(model, training, validation, settings, folders).run()
 
@@ -78,93 +71,138 @@ class _Trainer:
     def __init__(
         self,
         model: Any,
-        training: Sequence[Example],
-        validation: Sequence[Example],
+        training: Pipeline,
+        validation: Pipeline,
         settings: Settings,
         folders: Folders,
     ) -> None:
         self.model, self.settings, self.folders = model, settings, folders
         self.training, self.validation = training, validation
-        self.lengths = [len(example.features) for example in training]
-        self.steps_per_epoch = batch_count(len(training), settings.train_batch_size)
-        self.optimizer = keras.optimizers.Adam(
-            settings.learning_rate, beta_1=settings.beta1, beta_2=settings.beta2, epsilon=settings.epsilon
-        )
-        self.optimizer.build(model.trainable_variables)
-        self.step = _training_step(model, self.optimizer, settings)
-        self.evaluator = Evaluator(model, settings.n_stride)
-        self.variables = checkpoints.named_variables(model, self.optimizer)
-        self.progress = Progress()
+        if settings.init_checkpoint and not settings.restore_checkpoint:
+            print(checkpoints.transfer(settings.init_checkpoint, model, settings), flush=True)
+        self.step = computing.training_step(model, settings)
+        # Validation after each epoch takes the quick decoder; what the settings ask for is taken for the test.
+        quick = replace(settings, decoder="greedy", lm_path=None, word_list=None)
+        decoder = decoding.from_settings(quick, settings.window_step * settings.n_stride)
+        self.evaluator = Evaluator(model, decoder, settings)
+        self.progress = Progress(scale=_FIRST_SCALE if settings.precision == "float16" else 1.0)
         self.watch = Watch(settings, folders.logs)
+        self.saved_at = time.monotonic()
 
     def run(self) -> Progress:
-        if self.settings.restore_checkpoint:
+        settings = self.settings
+        if settings.restore_checkpoint:
             self.restore()
         learning = self.folders.result / "learning.jsonl"
         _write_lines(learning, self.progress.curve, "w")
-        with _StopSignals() as signals, self.watch:
-            while self.progress.epoch < self.settings.epochs:
+        with StopSignals() as signals, self.watch:
+            while self.progress.epoch < settings.epochs:
+                stale = _stale(self.progress)
+                if settings.early_stop and stale >= settings.early_stop:
+                    print(f"Stopped early: {stale} validations were no better than epoch {self.progress.best_epoch}.")
+                    break
                 self.train_epoch(signals)
                 self.finish_epoch(learning)
-        best = self.progress.best_epoch
-        if best is not None and best != self.progress.epoch and self.settings.checkpoint_step:
-            checkpoints.restore(self.folders.checkpoints / checkpoints.BEST, self.variables)
-            print(f"The model has the weights of epoch {best}, the best in validation.", flush=True)
+        self.take_the_best()
         return self.progress
 
     def restore(self) -> None:
         path = self.folders.checkpoints / checkpoints.LAST
         if not path.exists():
             print(f"No checkpoint in {self.folders.checkpoints}: training starts from the beginning.", flush=True)
+            if self.settings.init_checkpoint:
+                print(checkpoints.transfer(self.settings.init_checkpoint, self.model, self.settings), flush=True)
+                self.step.adopt()
             return
-        self.progress = checkpoints.restore(path, self.variables)
+        self.progress = checkpoints.restore(path, self.step.variables)
+        self.step.adopt()
         if not (self.folders.checkpoints / checkpoints.BEST).exists():
             self.progress = replace(self.progress, best_epoch=None)
         print(f"Restored {path}: {self.progress.epoch} epochs were complete.", flush=True)
 
-    def train_epoch(self, signals: _StopSignals) -> None:
+    def train_epoch(self, signals: StopSignals) -> None:
         """The rest of the epoch that ``progress`` is in."""
-        epoch = self.progress.epoch
-        order = epoch_order(self.lengths, self.settings.train_batch_size, self.settings.random_seed, epoch + 1)
-        started = time.monotonic()
-        seconds_before = self.progress.epoch_seconds
-        bar = tqdm(total=len(order), initial=self.progress.batch, desc=f"epoch {epoch + 1}", leave=False, disable=None)
-        with bar:
-            for number in range(self.progress.batch, len(order)):
-                batch = collate([self.training[place] for place in order[number]])
-                self.train_batch(batch, epoch * self.steps_per_epoch + number)
+        epoch, first = self.progress.epoch, self.progress.batch
+        count = self.training.count(epoch + 1)
+        telling = _Telling(epoch + 1, count, first, self.settings.display_step > 0)
+        asked = time.monotonic()
+        with self.training.batches(epoch + 1, start=first) as batches, telling:
+            for batch in batches:
+                ready = time.monotonic()
+                if batch.count:  # all of a batch may have turned out to be unusable
+                    rate = schedules.learning_rate(epoch, batch.number, count, self.settings, self.progress.rate_factor)
+                    self.train_batch(batch, rate, epoch * count + batch.number)
+                done = time.monotonic()
                 self.progress = replace(
                     self.progress,
-                    batch=number + 1,
+                    batch=batch.number + 1,
                     audio_seconds=self.progress.audio_seconds + batch.duration,
-                    epoch_seconds=seconds_before + time.monotonic() - started,
+                    epoch_seconds=self.progress.epoch_seconds + done - asked,
+                    waiting_seconds=self.progress.waiting_seconds + ready - asked,
                 )
-                bar.update()
+                asked = done
+                telling.tell(self.progress)
+                self.check_left_out()
                 if signals.received:
-                    self.stop(signals.received)
+                    self.stop(signals.received, count)
+                minutes = self.settings.checkpoint_minutes
+                if self.settings.checkpoint_step and minutes and done - self.saved_at > minutes * 60:
+                    self.save(checkpoints.LAST)
 
-    def train_batch(self, batch: Batch, step: int) -> None:
-        rate = learning_rate(step, self.steps_per_epoch, self.settings)
+    def train_batch(self, batch: Batch, rate: float, step: int) -> None:
+        progress = self.progress
         with self.watch.batch(step):
-            losses, finite = self.step(
-                batch.features, batch.frames, batch.labels, batch.label_lengths, np.float32(rate)
-            )
-            finite = bool(finite)
-        if finite:
+            result = self.step(batch, rate, progress.scale)
+        if result.finite:
+            grown = progress.scale > 1 and progress.steps_at_scale + 1 >= _STEPS_TO_GROW
             self.progress = replace(
-                self.progress,
-                loss_sum=self.progress.loss_sum + float(np.sum(losses, dtype=np.float64)),
-                loss_count=self.progress.loss_count + len(batch.examples),
+                progress,
+                loss_sum=progress.loss_sum + float(np.sum(result.losses, dtype=np.float64)),
+                loss_count=progress.loss_count + batch.count,
+                scale=progress.scale * 2 if grown else progress.scale,
+                steps_at_scale=0 if grown else progress.steps_at_scale + 1,
             )
             return
-        self.progress = replace(self.progress, skipped_batches=self.progress.skipped_batches + 1)
-        names = ", ".join(example.utterance.id for example in batch.examples)
-        print(f"Skipped a batch whose loss or gradient is not finite: {names}.", flush=True)
+        if result.loss_finite and progress.scale > 1:  # too large a scale, not a bad batch
+            self.progress = replace(progress, scale=max(1.0, progress.scale / 2), steps_at_scale=0)
+            return
+        self.progress = replace(progress, skipped_batches=progress.skipped_batches + 1)
+        names = ", ".join(utterance.id for utterance in batch.utterances)
+        dump = self.dump(batch, step)
+        print(f"Skipped a batch whose loss or gradient is not finite: {names}. It is kept in {dump}.", flush=True)
         if self.progress.skipped_batches > self.settings.max_skipped_batches:
             raise RecipeError(
                 f"{self.progress.skipped_batches} batches had a loss or gradient that is not finite, more than "
                 f"max_skipped_batches = {self.settings.max_skipped_batches}; the last held {names}.",
-                "Look at that audio, or lower ds_learning_rate.",
+                f"Look at that audio and at {dump}, or lower ds_learning_rate or ds_max_gradient_norm.",
+            )
+
+    def dump(self, batch: Batch, step: int) -> Path:
+        """Keeps a batch that could not be learnt from, for whoever looks for the reason."""
+        path = self.folders.logs / "skipped" / f"step-{step:06d}.npz"
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(
+                path,
+                ids=np.array([utterance.id for utterance in batch.utterances]),
+                features=batch.features,
+                frames=batch.frames,
+                labels=batch.labels,
+                label_lengths=batch.label_lengths,
+            )
+        except OSError as error:
+            print(f"{path} could not be written: {error.strerror or error}.", flush=True)
+        return path
+
+    def check_left_out(self) -> None:
+        """Stops when so much of the training set cannot be used that the figures would be of another set."""
+        left_out, known = len(self.training.left_out), len(self.training.utterances)
+        if left_out > self.settings.max_left_out * known:
+            some = "; ".join(f"{name}: {reason}" for name, reason in list(self.training.left_out.items())[:5])
+            raise RecipeError(
+                f"{left_out} of {known} training utterances cannot be used, more than max_left_out = "
+                f"{self.settings.max_left_out}: {some}.",
+                "Mend the data, or allow more with ds_max_left_out.",
             )
 
     def finish_epoch(self, learning: Path) -> None:
@@ -172,9 +210,11 @@ class _Trainer:
         settings, before = self.settings, self.progress
         epoch = before.epoch + 1
         started = time.monotonic()
+        self.step.publish()
         loss = wer = None
-        if settings.validation_step and self.validation and _due(epoch, settings.validation_step, settings):
-            result = self.evaluator.evaluate(self.validation, settings.dev_batch_size)
+        validated = bool(settings.validation_step and len(self.validation.utterances))
+        if validated and _due(epoch, settings.validation_step, settings):
+            result = self.evaluator.evaluate(self.validation)
             loss, wer = result.loss, result.score.wer
         seconds = before.epoch_seconds + time.monotonic() - started
         spent = sum(line.seconds for line in before.curve) + seconds
@@ -187,28 +227,85 @@ class _Trainer:
             seconds=round(seconds, 3),
             audio_seconds_per_second=round(before.audio_seconds / max(before.epoch_seconds, 1e-9), 2),
             eta_seconds=round(spent / epoch * (settings.epochs - epoch), 1),
+            learning_rate=_rounded(schedules.learning_rate(epoch - 1, 0, 1, settings, before.rate_factor)),
+            waiting=round(before.waiting_seconds / max(before.epoch_seconds, 1e-9), 4),
         )
         improved = _better(line, before.curve, before.best_epoch)
+        curve = (*before.curve, line)
+        factor = before.rate_factor
+        if line.validation_wer is not None:
+            losses = [one.validation_loss for one in curve if one.validation_wer is not None]
+            factor = schedules.after_validation(losses, settings, factor)
         self.progress = Progress(
             epoch=epoch,
             skipped_batches=before.skipped_batches,
             best_epoch=epoch if improved else before.best_epoch,
-            curve=(*before.curve, line),
+            rate_factor=factor,
+            scale=before.scale,
+            steps_at_scale=before.steps_at_scale,
+            curve=curve,
         )
-        if settings.checkpoint_step and improved:
-            self.save(checkpoints.BEST)
-        if settings.checkpoint_step and _due(epoch, settings.checkpoint_step, settings):
-            self.save(checkpoints.LAST)
+        if settings.checkpoint_step:
+            if improved:
+                self.save(checkpoints.BEST)
+            self.keep_for_the_mean()
+            if _due(epoch, settings.checkpoint_step, settings):
+                self.save(checkpoints.LAST)
         _write_lines(learning, [line], "a")
         self.watch.epoch(line, self.model)
         if epoch == settings.epochs or (settings.display_step and epoch % settings.display_step == 0):
             print(_told(line), flush=True)
 
-    def save(self, name: str) -> None:
-        checkpoints.save(self.folders.checkpoints / name, self.variables, self.progress)
+    def keep_for_the_mean(self) -> None:
+        """With ``average_best``: this epoch's weights, while it is among the best; what no longer is goes away."""
+        if self.settings.average_best < 2:
+            return
+        chosen = [line.epoch for line in self.best_lines()]
+        if self.progress.epoch in chosen:
+            self.save(_name_of(self.progress.epoch))
+        for path in self.folders.checkpoints.glob("epoch-*.npz"):
+            if path.name not in [_name_of(epoch) for epoch in chosen]:
+                path.unlink(missing_ok=True)
 
-    def stop(self, reason: str) -> None:
-        where = f"epoch {self.progress.epoch + 1}, after batch {self.progress.batch} of {self.steps_per_epoch}"
+    def best_lines(self) -> list[Epoch]:
+        """The best validated epochs, ``average_best`` of them at most, the best first."""
+        measured = [line for line in self.progress.curve if line.validation_wer is not None]
+        return sorted(measured, key=_rank)[: self.settings.average_best]
+
+    def take_the_best(self) -> None:
+        """Gives the model the weights that it is tested with."""
+        settings, best, folder = self.settings, self.progress.best_epoch, self.folders.checkpoints
+        self.step.publish()
+        if best is None or not settings.checkpoint_step:
+            return
+        lines = [line for line in self.best_lines() if (folder / _name_of(line.epoch)).exists()]
+        if len(lines) > 1:
+            paths = [folder / _name_of(line.epoch) for line in lines]
+            target = folder / checkpoints.AVERAGED
+            checkpoints.average(paths, target, self.model, self.progress, settings, self.training.statistics)
+            mean = self.evaluator.evaluate(self.validation)
+            told = f"The mean of epochs {', '.join(str(line.epoch) for line in lines)}"
+            if mean.score.wer is not None and mean.score.wer <= (lines[0].validation_wer or 0):
+                better, best_one = scoring.percent(mean.score.wer), scoring.percent(lines[0].validation_wer)
+                print(f"{told} is taken: {better} in validation, the best of them {best_one}.", flush=True)
+                return
+            target.unlink(missing_ok=True)
+            print(f"{told} is no better in validation ({scoring.percent(mean.score.wer)}): not taken.", flush=True)
+        elif best == self.progress.epoch:
+            return
+        checkpoints.restore(folder / checkpoints.BEST, self.step.variables)
+        self.step.adopt()
+        print(f"The model has the weights of epoch {best}, the best in validation.", flush=True)
+
+    def save(self, name: str) -> None:
+        self.step.publish()
+        path = self.folders.checkpoints / name
+        checkpoints.save(path, self.step.variables, self.progress, self.settings, self.training.statistics)
+        if name == checkpoints.LAST:
+            self.saved_at = time.monotonic()
+
+    def stop(self, reason: str, count: int) -> None:
+        where = f"epoch {self.progress.epoch + 1}, after batch {self.progress.batch} of {count}"
         if not self.settings.checkpoint_step:
             raise TrainingStopped(
                 f"Training was stopped by {reason} in {where}; checkpoint_step is 0, so nothing was kept."
@@ -220,71 +317,65 @@ class _Trainer:
         )
 
 
-def _training_step(model: Any, optimizer: Any, settings: Settings) -> Callable[..., Any]:
-    """A compiled step: (features, frames, labels, label lengths, step size) to (loss of each utterance,
-    whether all was finite and the weights were updated)."""
-    weights = model.trainable_variables
-    n_stride = settings.n_stride
+class _Telling:
+    """How far an epoch is: a bar on a terminal, in a log a line a minute."""
 
-    def step(features: Any, frames: Any, labels: Any, label_lengths: Any, rate: Any) -> tuple[Any, Any]:
-        with tf.GradientTape() as tape:
-            logits = model({"features": features, "frames": frames}, training=True)
-            losses = ctc.loss(logits, (frames + n_stride - 1) // n_stride, labels, label_lengths)
-            loss = tf.reduce_mean(losses)
-        gradients, norm = tf.clip_by_global_norm(tape.gradient(loss, weights), settings.max_gradient_norm)
-        # In float32 one infinite batch would destroy the weights and Adam's moments for good.
-        finite = tf.math.is_finite(loss) & tf.math.is_finite(norm)
-        if finite:
-            optimizer.learning_rate.assign(rate)
-            optimizer.apply(gradients)
-        return losses, finite
+    def __init__(self, epoch: int, count: int, first: int, lines: bool) -> None:
+        self._epoch, self._count, self._lines = epoch, count, lines
+        self._bar = tqdm(total=count, initial=first, desc=f"epoch {epoch}", unit="batch", leave=False, disable=None)
+        self._first, self._started = first, time.monotonic()
+        self._said = self._started
 
-    ints = tf.TensorSpec((None,), tf.int32)
-    features_spec = tf.TensorSpec((None, None, settings.n_input))
-    labels_spec = tf.TensorSpec((None, None), tf.int32)
-    signature = [features_spec, ints, labels_spec, ints, tf.TensorSpec(())]
-    return tf.function(step, input_signature=signature)  # type: ignore[no-any-return]
-
-
-class _StopSignals:
-    """While entered, SIGTERM and SIGINT are noted in ``received`` and end nothing by themselves.
-
-    Python delivers signals to the main thread alone; in another thread this does nothing.
-    """
-
-    def __init__(self) -> None:
-        self.received = ""
-        self._before: dict[signal.Signals, Any] = {}
-
-    def __enter__(self) -> _StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, self._note)
+    def __enter__(self) -> _Telling:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._bar.close()
 
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+    def tell(self, progress: Progress) -> None:
+        speed = f"{progress.audio_seconds / max(progress.epoch_seconds, 1e-9):.0f} x real time"
+        loss = f"loss {progress.loss_sum / progress.loss_count:.3f}" if progress.loss_count else "no loss yet"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"{loss}, {speed}", refresh=False)
+            self._bar.update(progress.batch - self._bar.n)
+            return
+        now = time.monotonic()
+        if self._lines and now - self._said >= _LINE_SECONDS:
+            self._said = now
+            left = (now - self._started) / max(1, progress.batch - self._first) * (self._count - progress.batch)
+            print(
+                f"epoch {self._epoch}: batch {progress.batch} of {self._count}  {loss}  {speed}, "
+                f"{left:.0f} s left in the epoch",
+                flush=True,
+            )
 
 
 def _due(epoch: int, every: int, settings: Settings) -> bool:
     return epoch % every == 0 or epoch == settings.epochs
 
 
+def _rank(line: Epoch) -> tuple[float, float]:
+    """Smaller is better: the validation WER, then the loss."""
+    loss = math.inf if line.validation_loss is None else line.validation_loss
+    return (math.inf if line.validation_wer is None else line.validation_wer, loss)
+
+
 def _better(line: Epoch, curve: Sequence[Epoch], best_epoch: int | None) -> bool:
-    """Whether ``line`` was validated and beats the best so far, by WER and then by loss."""
-
-    def rank(epoch: Epoch) -> tuple[float, float]:
-        loss = math.inf if epoch.validation_loss is None else epoch.validation_loss
-        return (math.inf if epoch.validation_wer is None else epoch.validation_wer, loss)
-
+    """Whether ``line`` was validated and beats the best so far."""
     if line.validation_wer is None:
         return False
     best = [epoch for epoch in curve if epoch.epoch == best_epoch]
-    return not best or rank(line) < rank(best[0])
+    return not best or _rank(line) < _rank(best[0])
+
+
+def _stale(progress: Progress) -> int:
+    """How many validations there were since the best one."""
+    best = progress.best_epoch
+    return sum(line.validation_wer is not None and line.epoch > best for line in progress.curve) if best else 0
+
+
+def _name_of(epoch: int) -> str:
+    return f"epoch-{epoch:04d}.npz"
 
 
 def _write_lines(path: Path, lines: Sequence[Epoch], mode: str) -> None:

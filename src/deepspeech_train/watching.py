@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
+from . import computing
 from .checkpoints import Epoch
 from .settings import Settings
 
@@ -37,6 +37,8 @@ class Watch:
 
     def __enter__(self) -> Watch:
         if self._log_variables:
+            import tensorflow as tf  # on JAX, too, it is what writes for TensorBoard
+
             self._writer = tf.summary.create_file_writer(str(self._folder))
         return self
 
@@ -52,9 +54,9 @@ class Watch:
             yield
             return
         if self._steps == _TRACE_FROM:
-            tf.profiler.experimental.start(str(self._folder))
+            computing.profiler().start(self._folder)
             self._tracing = True
-        with tf.profiler.experimental.Trace("train", step_num=step, _r=1):
+        with computing.profiler().step(step):
             yield
         self._steps += 1
         if self._steps == _TRACE_TO:
@@ -65,12 +67,12 @@ class Watch:
         if self._writer is None:
             return
         with self._writer.as_default(step=line.epoch):
-            for name in ("train_loss", "validation_loss", "validation_wer"):
+            for name in ("train_loss", "validation_loss", "validation_wer", "learning_rate", "waiting"):
                 value = getattr(line, name)
                 if value is not None:
                     _write(name, np.float32(value), "scalars", data_class=1)
             for variable in model.trainable_variables:
-                counts, edges = np.histogram(variable.numpy(), bins=_BUCKETS)
+                counts, edges = np.histogram(np.asarray(variable.value), bins=_BUCKETS)
                 buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # left edge, right edge, count
                 _write(variable.path, buckets, "histograms", data_class=2)
         self._writer.flush()
@@ -78,11 +80,13 @@ class Watch:
     def _stop_trace(self) -> None:
         if self._tracing:
             self._tracing = False
-            tf.profiler.experimental.stop()
+            computing.profiler().stop()
 
 
 def _write(tag: str, value: Any, plugin: str, data_class: int) -> None:
     """One summary at the writer's step; ``data_class`` is TensorBoard's 1 for scalars, 2 for tensors."""
+    import tensorflow as tf
+
     metadata = tf.compat.v1.SummaryMetadata(
         plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name=plugin), data_class=data_class
     )
