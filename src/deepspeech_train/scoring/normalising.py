@@ -75,11 +75,13 @@ def _none(text: str) -> str:
     return " ".join(text.split())
 
 
+def _composed(text: str) -> str:
+    """NFKC; but the acute accent alone, which that takes apart, stands for an apostrophe."""
+    return text if text.isascii() else unicodedata.normalize("NFKC", text.replace("´", "'"))
+
+
 def _basic(text: str) -> str:
-    if not text.isascii():
-        # The acute accent alone is taken apart into a space and a combining mark by NFKC.
-        text = unicodedata.normalize("NFKC", text.replace("´", "'"))
-    text = text.lower().translate(_PLAIN)
+    text = _composed(text).lower().translate(_PLAIN)
     if "'" in text:
         text = _LOOSE_APOSTROPHE.sub(" ", text)
     return " ".join(text.split())
@@ -108,7 +110,7 @@ _AS_THEY_ARE = frozenset({"ain't"})
 
 
 def _english(text: str) -> str:
-    text = text.replace("’", "'")
+    text = _composed(text)
     if "<" in text or "[" in text:
         text = _MARK.sub(" ", text)
     text = text.replace("&", " and ")
@@ -120,6 +122,8 @@ def _english(text: str) -> str:
 def _written_out(word: str) -> str:
     if word in _WHOLE:
         return _WHOLE[word]
+    if word.isascii() and word.isdigit():  # of a time, a date, a fraction
+        return _read_out(word, may_be_year=True)
     if "'" in word and word not in _AS_THEY_ARE:
         for ending, full in _ENDINGS.items():
             if word.endswith(ending) and len(word) > len(ending):
@@ -128,7 +132,7 @@ def _written_out(word: str) -> str:
 
 
 _DIGIT = re.compile("[0-9]")
-#: A numeral that is a word of its own: not the 2 of "b2b", nor the numbers of a time, a date or a version.
+#: A numeral that is a word of its own: not the 2 of "b2b", nor those of a time or a date, which are read one by one.
 _NUMERAL = re.compile(
     r"(?<![\w.,:/])(?P<money>[$£€])?(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.(?P<part>[0-9]+))?"
     r"(?:(?P<ordinal>st|nd|rd|th)|(?P<percent>\s?%))?(?![\w:/]|[.,][0-9])",
@@ -156,25 +160,28 @@ _ORDINALS = {
 
 def _numeral_in_words(match: re.Match[str]) -> str:
     digits = match["whole"].replace(",", "")
-    number = int(digits) if len(digits) <= 15 else None
     is_bare = not (match["money"] or match["part"] or match["ordinal"] or match["percent"] or "," in match["whole"])
-    if number is None or (len(digits) > 1 and digits[0] == "0"):
-        words = _digits_in_words(digits)  # a code or a telephone number is read out
-    elif is_bare and len(digits) == 4 and 1100 <= number <= 1999:
-        words = _year_in_words(number)
-    else:
-        words = _in_words(number)
+    words = _read_out(digits, may_be_year=is_bare)
     if match["ordinal"]:
         return _ordinal(words)
     if match["money"] and match["part"] and len(match["part"]) == 2:
         cents = int(match["part"])
         more = f" {_in_words(cents)} {'cent' if cents == 1 else 'cents'}" if cents else ""
-        return f"{words} {_CURRENCIES[match['money']][number != 1]}{more}"
+        return f"{words} {_CURRENCIES[match['money']][words != 'one']}{more}"
     if match["part"]:
         words += f" point {_digits_in_words(match['part'])}"
     if match["money"]:
-        words += " " + _CURRENCIES[match["money"]][number != 1 or bool(match["part"])]
+        words += " " + _CURRENCIES[match["money"]][words != "one"]
     return words + " percent" if match["percent"] else words
+
+
+def _read_out(digits: str, may_be_year: bool) -> str:
+    if len(digits) > 15 or (len(digits) > 1 and digits[0] == "0"):
+        return _digits_in_words(digits)  # a code or a telephone number
+    number = int(digits)
+    if may_be_year and len(digits) == 4 and 1100 <= number <= 1999:
+        return _year_in_words(number)
+    return _in_words(number)
 
 
 def _in_words(number: int) -> str:

@@ -115,8 +115,8 @@ def errors(reference: str, hypothesis: str) -> list[tuple[str, str]]:
     """The pairs of :func:`aligned` that differ."""
     words, guesses = reference.split(), hypothesis.split()
     return [
-        ("" if tag == "insert" else words[place], "" if tag == "delete" else guesses[at])
-        for tag, place, at in Levenshtein.editops(words, guesses).as_list()
+        ("" if edit.tag == "insert" else words[edit.src_pos], "" if edit.tag == "delete" else guesses[edit.dest_pos])
+        for edit in Levenshtein.editops(words, guesses)
     ]
 
 

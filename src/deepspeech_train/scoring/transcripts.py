@@ -3,8 +3,9 @@
 Four forms are read, and told apart by themselves; an empty text is allowed in each:
 
 ``jsonl``   JSON lines, one object an utterance: a manifest of ours, NeMo's or Paddle's, or what a run leaves behind,
-            ``utterances.jsonl``. The id is ``id``, ``utt_id``, ``utt`` or ``key``, else ``audio_filepath``. A reference is ``reference`` or
-            ``text``, a hypothesis ``hypothesis``, ``pred_text`` or ``text``; ``speaker`` names the speaker.
+            ``utterances.jsonl``. The id is ``id``, ``utt_id``, ``utt`` or ``key``, else ``audio_filepath``.
+            A reference is ``reference`` or ``text``, a hypothesis ``hypothesis``, ``pred_text`` or ``text``;
+            ``speaker`` names the speaker.
 ``trn``     NIST's, ``words (id)`` a line; lines that begin with ``;;`` are remarks. Alternatives
             (``{ a / b }``) are not known to the scoring here and are refused.
 ``kaldi``   Kaldi's text, ``id words`` a line.
