@@ -1,16 +1,21 @@
-"""Audio files as arrays: whatever was recorded becomes mono float32 at the rate of the recipe.
+"""Audio as arrays: whatever was recorded, and wherever it lies, becomes mono float32 at the rate of the recipe.
 
-WAV, FLAC and the rest of what libsndfile reads. Channels are averaged. Another sample rate is converted
-by libsoxr (anti-aliased, linear phase).
+WAV, FLAC, MP3, OGG, NIST SPHERE and the rest of what libsndfile reads. An utterance is a file, a segment of one
+(``start``) or the bytes of a shard (``span``): all give the same samples. Channels are averaged. Another sample rate
+is converted by libsoxr (anti-aliased, linear phase), after a segment has been cut out.
 
 >>> from deepspeech_train.data import audio
 >>> samples = audio.load("speech.flac")  # doctest: +SKIP
+>>> audio.inspect("speech.flac")  # doctest: +SKIP
+Header(rate=44100, channels=2, seconds=3.1, frames=136710, subtype='PCM_16', format='FLAC')
 """
 
 from __future__ import annotations
 
 import io
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +24,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from deepspeech_train.data import _containers, spans
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.errors import RecipeError
 
@@ -27,6 +33,36 @@ Samples = npt.NDArray[np.float32]
 #: Samples a second that the recipe's features are made for.
 SAMPLE_RATE = 16_000
 
+#: Seconds by which a segment may end after its recording does: times in transcripts are rounded. As Kaldi allows.
+OVERSHOOT = 0.5
+
+#: A file up to this many bytes is read at once, which is quicker than libsndfile's small reads through Python.
+_AT_ONCE = 16 << 20
+
+_NPY_MAGIC = b"\x93NUMPY"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an audio file says of itself: samples a second, channels, length; names of formats as in libsndfile."""
+
+    rate: int
+    channels: int
+    seconds: float
+    frames: int
+    subtype: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """``samples``, float32 ``(n,)`` in [-1, 1] at the rate that was asked for, of what was recorded in ``channels``
+    at ``rate`` Hz."""
+
+    samples: Samples
+    rate: int
+    channels: int
+
 
 def load(source: Utterance | Path | str, sample_rate: int = SAMPLE_RATE) -> Samples:
     """The audio of an utterance or a file: float32, shape ``(samples,)``, in [-1, 1], at ``sample_rate`` Hz.
@@ -34,22 +70,46 @@ def load(source: Utterance | Path | str, sample_rate: int = SAMPLE_RATE) -> Samp
     Raises :class:`RecipeError`, naming the file, if it cannot be read, is cut short, holds no samples or
     holds values that are not numbers.
     """
-    path = source.audio if isinstance(source, Utterance) else Path(source)
-    whose = f" (utterance {source.id})" if isinstance(source, Utterance) else ""
-    try:
-        with path.open("rb") as file:
-            samples, rate = read(file)
-    except OSError as error:
-        raise RecipeError(
-            f"cannot read the audio file {path}{whose}: {error.strerror or error}",
-            "check the path in the manifest, or import the corpus again",
-        ) from error
-    except ValueError as error:
-        raise RecipeError(
-            f"the audio file {path}{whose} {error}",
-            "replace the file by a whole copy, or take its line out of the manifest",
-        ) from error
-    return resample(samples, rate, sample_rate)
+    return recording(source, sample_rate).samples
+
+
+def recording(source: Utterance | Path | str, sample_rate: int = SAMPLE_RATE) -> Recording:
+    """As :func:`load`, with what was recorded: a pipeline tells which utterances were converted."""
+    start, duration = (source.start, source.duration) if isinstance(source, Utterance) else (None, 0.0)
+    with _errors_named(source), _opened(source) as file:
+        channels, rate = _read(file, start, duration)
+    mono = _mono(channels)
+    return Recording(resample(mono, rate, sample_rate), rate, channels.shape[1])
+
+
+def inspect(source: Utterance | Path | str) -> Header:
+    """What the header of the audio says; for an utterance that is a segment, of the recording it is cut from.
+
+    Raises :class:`RecipeError` as :func:`load` does, but reads no samples, so that damage inside is not seen.
+    """
+    with _errors_named(source), _opened(source) as file, _sound(file) as sound:
+        if sound.frames == 0:
+            raise ValueError("is empty: it holds no samples")
+        return _header(sound)
+
+
+def stored_bytes(utterance: Utterance) -> bytes:
+    """The file of the utterance as it lies there, or the bytes of its shard: audio, or features that were stored
+    (:func:`is_features`). Raises :class:`RecipeError` that names the utterance."""
+    with _errors_named(utterance):
+        if utterance.span is None:
+            return utterance.audio.read_bytes()
+        return _span_bytes(utterance)
+
+
+def is_features(content: bytes) -> bool:
+    """Whether stored bytes are features (a NumPy ``.npy`` file) and not audio."""
+    return content.startswith(_NPY_MAGIC)
+
+
+def is_silent(samples: Samples) -> bool:
+    """Whether all samples are the same: digital silence, or a recorder that was not connected."""
+    return samples.size == 0 or bool((samples == samples[0]).all())
 
 
 def read(file: BinaryIO) -> tuple[Samples, int]:
@@ -57,24 +117,8 @@ def read(file: BinaryIO) -> tuple[Samples, int]:
 
     Raises ValueError, whose message goes on from "the audio file X ...", for what :func:`load` refuses.
     """
-    missing = _missing_wav_bytes(file)
-    if missing:
-        raise ValueError(f"is cut short: {missing} bytes that its header promises are not there")
-    file.seek(0)
-    try:
-        with soundfile.SoundFile(file) as sound:
-            promised, rate = sound.frames, sound.samplerate
-            channels = sound.read(dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(f"is not audio that can be read: {error.error_string}") from error
-    if len(channels) == 0:
-        raise ValueError("is empty: it holds no samples")
-    if len(channels) < promised:
-        raise ValueError(f"is cut short: {len(channels)} of {promised} samples are there")
-    mono: Samples = channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise ValueError("holds samples that are not numbers")
-    return np.clip(mono, -1.0, 1.0), rate
+    channels, rate = _read(file, None, 0.0)
+    return _mono(channels), rate
 
 
 def resample(samples: Samples, rate: int, new_rate: int) -> Samples:
@@ -93,22 +137,137 @@ def write_wav(path: Path, samples: Samples, sample_rate: int) -> None:
     path.write_bytes(buffer.getvalue())
 
 
-def _missing_wav_bytes(file: BinaryIO) -> int:
-    """How many bytes of its audio a RIFF WAVE file lacks; 0 for a whole one and for other formats.
+def cut(utterance: Utterance, *, wav: bool = False) -> tuple[bytes, str]:
+    """The segment that the utterance is, as an audio file of its own: its bytes, and the suffix of its kind.
 
-    libsndfile takes a WAV file that ends early for a shorter one, so that half an utterance would be
-    trained on against the whole transcript. The header knows better.
+    The rate and the channels stay. What was recorded with up to 24 bits becomes FLAC, which holds the same samples,
+    the rest (MP3, float) WAV of float32; with ``wav`` all becomes WAV of 16 bits, as old recipes want it.
+    Raises :class:`RecipeError` as :func:`load` does.
     """
-    size = file.seek(0, io.SEEK_END)
+    with _errors_named(utterance), _opened(utterance) as file:
+        with _sound(file) as sound:
+            subtype = sound.subtype
+        channels, rate = _read(file, utterance.start, utterance.duration)
+    if wav:
+        kind, kept = "WAV", "PCM_16"
+    elif subtype in ("PCM_S8", "PCM_U8", "PCM_16", "ULAW", "ALAW"):
+        kind, kept = "FLAC", "PCM_16"
+    elif subtype == "PCM_24":
+        kind, kept = "FLAC", "PCM_24"
+    else:
+        kind, kept = "WAV", "FLOAT"
+    buffer = io.BytesIO()
+    # FLAC knows eight channels and rates up to 655,350 Hz: what is beyond is no speech.
+    soundfile.write(buffer, channels, rate, format=kind, subtype=kept)
+    return buffer.getvalue(), kind.lower()
+
+
+def suffix_of(content: bytes, name: str) -> str:
+    """The suffix, without a dot, that audio of these bytes should have; ``name`` is asked where they do not tell."""
+    return _containers.suffix(content) or Path(name).suffix[1:].lower() or "audio"
+
+
+def _read(file: BinaryIO, start: float | None, duration: float) -> tuple[Samples, int]:
+    """``(samples, rate)`` of an open audio file or of a segment of it: float32 ``(n, channels)`` in [-1, 1]."""
+    missing = _containers.missing_bytes(file)
+    if missing and start is None:
+        raise ValueError(f"is cut short: {missing} bytes that its header promises are not there")
+    with _sound(file) as sound:
+        promised, rate = sound.frames, sound.samplerate
+        if start is not None:
+            first, promised = _place(sound, start, duration, cut_short=bool(missing))
+            sound.seek(first)
+        channels: Samples = sound.read(promised, dtype="float32", always_2d=True)
+        whole_numbers = sound.subtype.startswith(("PCM_", "ULAW", "ALAW"))
+    if len(channels) == 0:
+        raise ValueError("is empty: it holds no samples")
+    if len(channels) < promised:
+        raise ValueError(f"is cut short: {len(channels)} of {promised} samples are there")
+    if not whole_numbers:
+        if not np.isfinite(channels).all():
+            raise ValueError("holds samples that are not numbers")
+        np.clip(channels, -1.0, 1.0, out=channels)
+    return channels, rate
+
+
+def _place(sound: soundfile.SoundFile, start: float, duration: float, cut_short: bool) -> tuple[int, int]:
+    """First sample and number of samples of a segment; ValueError if it is not there."""
+    rate = sound.samplerate
+    first, count = round(start * rate), round(duration * rate)
+    beyond = first + count - sound.frames
+    if beyond > (0 if cut_short else OVERSHOOT * rate) or first >= sound.frames or count == 0:
+        raise ValueError(
+            f"has {sound.frames / rate:.2f} seconds{' (it is cut short)' if cut_short else ''}, "
+            f"and the segment is from {start:.2f} to {start + duration:.2f}"
+        )
+    return first, count - max(0, beyond)
+
+
+def _mono(channels: Samples) -> Samples:
+    return channels[:, 0] if channels.shape[1] == 1 else channels.mean(axis=1, dtype=np.float32)
+
+
+def _header(sound: soundfile.SoundFile) -> Header:
+    seconds = sound.frames / sound.samplerate
+    return Header(sound.samplerate, sound.channels, seconds, sound.frames, sound.subtype, sound.format)
+
+
+@contextmanager
+def _sound(file: BinaryIO) -> Iterator[soundfile.SoundFile]:
+    """The file from its beginning as libsndfile reads it; ValueError if it does not."""
     file.seek(0)
-    header = file.read(12)
-    if header[:4] != b"RIFF" or header[8:] != b"WAVE":
-        return 0
-    while len(chunk := file.read(8)) == 8:
-        name, length = struct.unpack("<4sI", chunk)
-        if name == b"data":
-            # A recorder that writes to a pipe does not know the length and says "all that comes".
-            streamed = length in (0, 0xFFFFFFFF, 0x7FFFFFFF)
-            return 0 if streamed else max(0, file.tell() + length - size)
-        file.seek(length + length % 2, io.SEEK_CUR)
-    return 0
+    try:
+        with soundfile.SoundFile(file) as sound:
+            yield sound
+    except soundfile.LibsndfileError as error:
+        why = _containers.refused(file)
+        raise ValueError(why or f"is not audio that can be read: {error.error_string}") from error
+
+
+@contextmanager
+def _opened(source: Utterance | Path | str) -> Iterator[BinaryIO]:
+    if isinstance(source, Utterance) and source.span is not None:
+        yield io.BytesIO(_span_bytes(source))
+        return
+    path = source.audio if isinstance(source, Utterance) else Path(source)
+    with path.open("rb") as file:
+        content = file.read(_AT_ONCE)
+        if len(content) < _AT_ONCE:
+            yield io.BytesIO(content)
+        else:
+            yield file
+
+
+def _span_bytes(utterance: Utterance) -> bytes:
+    assert utterance.span is not None
+    offset, size = utterance.span.offset, utterance.span.size
+    content = spans.read(utterance.audio, offset, size)
+    if len(content) < size:
+        raise RecipeError(
+            f"the shard {utterance.audio} is cut short: of the utterance {utterance.id}, {size} bytes from byte "
+            f"{offset} on, {len(content)} are there",
+            f"see what else is damaged with deepspeech-train pack --check {utterance.audio.parent}, "
+            "and copy the shard again or pack again",
+        )
+    return content
+
+
+@contextmanager
+def _errors_named(source: Utterance | Path | str) -> Iterator[None]:
+    """OSError and ValueError of the block as RecipeError that names the file and the utterance."""
+    path = source.audio if isinstance(source, Utterance) else Path(source)
+    whose = f" (utterance {source.id})" if isinstance(source, Utterance) else ""
+    in_shard = isinstance(source, Utterance) and source.span is not None
+    what = "shard" if in_shard else "audio file"
+    try:
+        yield
+    except OSError as error:
+        raise RecipeError(
+            f"cannot read the {what} {path}{whose}: {error.strerror or error}",
+            "check the path in the manifest, or import the corpus again",
+        ) from error
+    except ValueError as error:
+        raise RecipeError(
+            f"the audio {'in the shard' if in_shard else 'file'} {path}{whose} {error}",
+            "replace the file by a whole copy, or take its line out of the manifest",
+        ) from error
