@@ -55,27 +55,6 @@ class Augmentation:
     time_width: float = 0.05
     seed: int = 0
 
-    @classmethod
-    def from_settings(cls, settings: Settings) -> Augmentation | None:
-        """What the settings ask for; None where that is nothing. SettingsError for a noise folder without a recording
-        that can be read."""
-        augmentation = cls(
-            speed=settings.augment_speed,
-            gain=settings.augment_gain,
-            noise=settings.augment_noise,
-            noise_path=settings.augment_noise_path,
-            snr_low=settings.augment_snr_low,
-            snr_high=settings.augment_snr_high,
-            freq_masks=settings.specaugment_freq_masks,
-            freq_width=settings.specaugment_freq_width,
-            time_masks=settings.specaugment_time_masks,
-            time_width=settings.specaugment_time_width,
-            seed=settings.random_seed,
-        )
-        if augmentation.noise and augmentation.noise_path is not None:
-            _noises(augmentation.noise_path)
-        return augmentation if augmentation.of_audio or augmentation.of_features else None
-
     @property
     def of_audio(self) -> bool:
         """Whether it changes audio, so that features have to be made anew."""
@@ -153,6 +132,27 @@ class Augmentation:
                 "Take the recording out of the folder, or put a whole copy there.",
             ) from error
         return np.resize(recorded, count)
+
+
+def from_settings(settings: Settings) -> Augmentation | None:
+    """What the settings ask for; None where that is nothing. SettingsError for a noise folder without a recording, or
+    with one that cannot be read."""
+    augmentation = Augmentation(
+        speed=settings.augment_speed,
+        gain=settings.augment_gain,
+        noise=settings.augment_noise,
+        noise_path=settings.augment_noise_path,
+        snr_low=settings.augment_snr_low,
+        snr_high=settings.augment_snr_high,
+        freq_masks=settings.specaugment_freq_masks,
+        freq_width=settings.specaugment_freq_width,
+        time_masks=settings.specaugment_time_masks,
+        time_width=settings.specaugment_time_width,
+        seed=settings.random_seed,
+    )
+    if augmentation.noise and augmentation.noise_path is not None:
+        _noises(augmentation.noise_path)
+    return augmentation if augmentation.of_audio or augmentation.of_features else None
 
 
 def _mixed(samples: Floats, noise: Floats, snr: float) -> Floats:

@@ -101,7 +101,7 @@ def normalise(features: Floats, options: FeatureOptions, statistics: Statistics 
     return normalised
 
 
-def corpus_statistics(arrays: Iterable[Floats]) -> Statistics:
+def statistics_of(arrays: Iterable[Floats]) -> Statistics:
     """The statistics over all frames of features that are not normalised (frames, size), one array an utterance.
 
     ValueError if there are none.

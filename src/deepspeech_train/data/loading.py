@@ -25,7 +25,7 @@ from ..text import Alphabet, frames_needed
 from . import audio, spans
 from .augment import Augmentation
 from .batches import Example
-from .features import FeatureOptions, Floats, Statistics, corpus_statistics, normalise, raw
+from .features import FeatureOptions, Floats, Statistics, normalise, raw, statistics_of
 from .manifest import Utterance, Utterances, durations
 
 #: Bytes of a file that tell whether it holds features.
@@ -252,8 +252,8 @@ def frames_of(seconds: npt.NDArray[np.float64], options: FeatureOptions) -> npt.
     return 1 + np.maximum(0, samples - options.window_samples) // options.step_samples
 
 
-def sample_statistics(
-    utterances: Utterances, options: FeatureOptions, *, sample: int = 200, seed: int = 0, threads: int = 2
+def corpus_statistics(
+    utterances: Utterances, options: FeatureOptions, sample: int = 200, seed: int = 0, threads: int = 2
 ) -> Statistics:
     """Mean and deviation of each number of a frame over so many utterances, drawn with ``seed``; what cannot be read,
     or is silent, is passed over. RecipeError if there is none that can be read."""
@@ -273,7 +273,7 @@ def sample_statistics(
             f"None of {len(utterances)} utterances could be read, so that there is nothing to normalise features by.",
             "Check the paths in the manifest, or import the corpus again.",
         )
-    return corpus_statistics(arrays)
+    return statistics_of(arrays)
 
 
 _SILENT = "is silent"

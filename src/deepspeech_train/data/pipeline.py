@@ -29,11 +29,11 @@ from ..text import Alphabet
 from .augment import Augmentation
 from .batches import Batch, Batching, Places, Seconds, collate, epoch_batches, evaluation_batches, fitting, share
 from .features import FeatureOptions, Statistics
-from .loading import Loaded, Loader, frames_of, sample_statistics, usable
+from .loading import Loaded, Loader, Selection, corpus_statistics, frames_of, usable
 from .manifest import Utterances, durations
 from .shapes import FixedShapes, choose
 
-__all__ = ["Batches", "Pipeline", "sample_statistics", "usable"]
+__all__ = ["Batches", "Pipeline", "Selection", "corpus_statistics", "usable"]
 
 
 class Pipeline:
