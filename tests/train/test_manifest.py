@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_train.data.manifest import Utterance, read_manifest, write_manifest
+from deepspeech_train.data.manifest import Span, Utterance, read_manifest, write_manifest
 from deepspeech_train.errors import RecipeError
 
 GOOD = '{"id": "a", "audio_filepath": "a.wav", "duration": 1.5, "text": "go left", "speaker": "m3"}'
@@ -17,6 +17,8 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     utterances = (
         Utterance("a", tmp_path / "corpus" / "audio" / "a.wav", 1.25, "it's one", "Zoë"),
         Utterance("b\n", elsewhere, 0.1 + 0.2, "", "m3"),
+        Utterance("c", elsewhere, 2.0, "a segment", "m3", start=12.0),
+        Utterance("d", elsewhere, 2.0, "of a shard", "m3", start=0.5, span=Span(512, 1 << 40)),
     )
     (tmp_path / "corpus").mkdir()
     manifest = tmp_path / "corpus" / "train.jsonl"
@@ -26,7 +28,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
 
     moved = tmp_path / "moved"
     manifest.parent.rename(moved)
-    inside, outside = read_manifest(moved / "train.jsonl")
+    inside, outside, *_ = read_manifest(moved / "train.jsonl")
     assert inside.audio == moved / "audio" / "a.wav"
     assert outside.audio == elsewhere
 
@@ -57,6 +59,11 @@ def test_a_relative_manifest_gives_paths_that_open_from_here(tmp_path: Path, mon
         (GOOD.replace('"id": "a"', '"id": "first"'), "already in line 1"),
         ("[" * 100_000, "nested too deeply"),
         (GOOD.replace("1.5", "1" * 400), "less than a year"),
+        (GOOD.replace("1.5", '1.5, "offset": -0.1'), "'offset' is -0.1; it must be at least 0 seconds"),
+        (GOOD.replace("1.5", '1.5, "offset": "0"'), "'offset' is '0'"),
+        (GOOD.replace("1.5", '1.5, "span": [0]'), "'span' is [0]"),
+        (GOOD.replace("1.5", '1.5, "span": [0, -1]'), "'span' is [0, -1]"),
+        (GOOD.replace("1.5", '1.5, "span": [true, 1]'), "'span' is [True, 1]"),
     ],
 )
 def test_a_bad_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:

@@ -17,18 +17,14 @@ _OGG_PAGE = b"OggS"
 _OGG_HEADER = 27
 _OGG_LONGEST = 65_307
 
+_SUFFIXES = {b"fLaC": "flac", _OGG_PAGE: "ogg", _SPHERE: "sph", b"ID3": "mp3", b"\x93NUMPY": "npy"}
+
 
 def suffix(content: bytes) -> str:
     """The usual suffix of a file that begins like this; empty if it is none of the usual ones."""
     if content[:4] in (b"RIFF", b"RIFX", b"RF64"):
         return "wav"
-    for magic, name in (
-        (b"fLaC", "flac"),
-        (_OGG_PAGE, "ogg"),
-        (_SPHERE, "sph"),
-        (b"ID3", "mp3"),
-        (b"\x93NUMPY", "npy"),
-    ):
+    for magic, name in _SUFFIXES.items():
         if content.startswith(magic):
             return name
     return "mp3" if len(content) > 1 and content[0] == 0xFF and content[1] & 0xE6 == 0xE2 else ""

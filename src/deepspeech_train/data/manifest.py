@@ -4,8 +4,11 @@ On disk a manifest is JSON lines in UTF-8, one utterance a line, with the names 
 
     {"id": "train-0001", "audio_filepath": "train/0001.wav", "duration": 1.42, "text": "go left", "speaker": "m3"}
 
-``audio_filepath`` is relative to the manifest's own folder, or absolute. Durations are seconds. Other
-keys are left to other tools; blank lines are skipped.
+``audio_filepath`` is relative to the manifest's own folder, or absolute. Durations are seconds. A segment of a longer
+recording has ``"offset": 12.5``, the second in which it begins; audio that is some bytes of a file (of a shard, say)
+has ``"span": [512, 96044]``, where they begin and how many they are. Other keys are left to other tools; blank lines
+are skipped. NeMo reads such a manifest as it is, as long as no audio is a span. What other tools write is read by
+``data.formats``.
 
 >>> from deepspeech_train.data.manifest import read_manifest
 >>> utterances = read_manifest(Path("train.jsonl"))  # doctest: +SKIP
@@ -14,15 +17,18 @@ keys are left to other tools; blank lines are skipped.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from deepspeech_train.errors import RecipeError
 from deepspeech_train.files import written_whole
+
+_YEAR = 31_536_000
 
 
 @dataclass(frozen=True)
@@ -127,13 +133,23 @@ def write_manifest(path: Path, utterances: Iterable[Utterance]) -> None:
             "text": utterance.text,
             "speaker": utterance.speaker,
         }
-        lines.append(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+        lines.append(json.dumps(record | where(utterance), ensure_ascii=False, allow_nan=False) + "\n")
     with written_whole(path, "The manifest", "Check that the folder exists, is yours and has room.") as file:
         file.write("".join(lines).encode())
 
 
-def _parse(line: bytes, folder: Path) -> Utterance:
-    """One line as an utterance; ValueError says what is wrong with it."""
+def where(utterance: Utterance) -> dict[str, float | list[int]]:
+    """The keys of a line that say which part of the file is meant: none for all of it."""
+    keys: dict[str, float | list[int]] = {}
+    if utterance.start is not None:
+        keys["offset"] = utterance.start
+    if utterance.span is not None:
+        keys["span"] = [utterance.span.offset, utterance.span.size]
+    return keys
+
+
+def parse_record(line: bytes) -> dict[str, Any]:
+    """One line of JSON lines as an object; ValueError says what is wrong with it."""
     try:
         record = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -144,22 +160,55 @@ def _parse(line: bytes, folder: Path) -> Utterance:
         raise ValueError("not JSON of a manifest: nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError(f"expected an object, found {type(record).__name__}")
+    return record
+
+
+def checked_seconds(key: str, seconds: object, *, zero: bool = False) -> float:
+    """``seconds`` as a float, more than 0 (or 0 too, with ``zero``) and less than a year; ValueError otherwise."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise ValueError(f"{key!r} is {seconds!r}")
+    # The upper bound also keeps out infinity and whole numbers too large for a float.
+    if not (0 <= seconds if zero else 0 < seconds) or not seconds < _YEAR:
+        least = "at least 0 seconds" if zero else "more than 0 seconds"
+        raise ValueError(f"{key!r} is {seconds!r}; it must be {least}, and less than a year")
+    return float(seconds)
+
+
+def part_of(record: Mapping[str, Any]) -> tuple[float | None, Span | None]:
+    """``(start, span)`` as the line says them; ValueError for what cannot be."""
+    start = record.get("offset")
+    span = record.get("span")
+    if span is not None and not (
+        isinstance(span, list)
+        and len(span) == 2
+        and all(isinstance(number, int) and not isinstance(number, bool) for number in span)
+        and 0 <= span[0] < 1 << 62
+        and 0 < span[1] < 1 << 62
+    ):
+        raise ValueError(f"'span' is {span!r}; it must be [first byte, number of bytes]")
+    return (
+        None if start is None else checked_seconds("offset", start, zero=True),
+        None if span is None else Span(*span),
+    )
+
+
+def _parse(line: bytes, folder: Path) -> Utterance:
+    """One line as an utterance; ValueError says what is wrong with it."""
+    record = parse_record(line)
     for key in ("id", "audio_filepath", "duration", "text", "speaker"):
         if key not in record:
             raise ValueError(f"{key!r} is missing")
-        wanted: type | tuple[type, ...] = (int, float) if key == "duration" else str
-        if not isinstance(record[key], wanted) or isinstance(record[key], bool):
+        if key != "duration" and not isinstance(record[key], str):
             raise ValueError(f"{key!r} is {record[key]!r}")
     if not record["id"] or not record["audio_filepath"]:
         raise ValueError("'id' and 'audio_filepath' must not be empty")
-    duration = record["duration"]
-    # The upper bound, a year, also keeps out infinity and whole numbers too large for a float.
-    if not 0 < duration < 31_536_000:
-        raise ValueError(f"'duration' is {duration!r}; it must be more than 0 seconds, and less than a year")
+    start, span = part_of(record)
     return Utterance(
         id=record["id"],
         audio=folder / record["audio_filepath"],
-        duration=float(duration),
+        duration=checked_seconds("duration", record["duration"]),
         text=record["text"],
         speaker=record["speaker"],
+        start=start,
+        span=span,
     )
