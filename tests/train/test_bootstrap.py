@@ -49,8 +49,8 @@ def test_an_interval_agrees_with_kaldialign() -> None:
     )
     assert ours is not None
     width = 2 * theirs["ci95"]
-    assert ours.low == pytest.approx(theirs["ci95min"], abs=0.1 * width)
-    assert ours.high == pytest.approx(theirs["ci95max"], abs=0.1 * width)
+    assert ours.low == pytest.approx(theirs["ci95min"], abs=0.04 * width)
+    assert ours.high == pytest.approx(theirs["ci95max"], abs=0.04 * width)
 
 
 def test_a_comparison_agrees_with_kaldialign() -> None:

@@ -111,9 +111,17 @@ def test_what_is_missing_unknown_or_repeated_is_named(folder: Path, capsys: pyte
     assert "2 without a hypothesis, counted as all deleted: m1_b, f1_c" in told
     assert "1 without a reference, not counted: x9" in told
     assert "1 more than once in a file, the first one counted: m1_a" in told
+
+
+@pytest.mark.parametrize("wrong", [{"m1_b": None}, {"x9": "hello"}])
+def test_strict_wants_the_same_utterances(folder: Path, wrong: dict[str, str | None]) -> None:
+    files = (_write("ref", REFERENCE), _write("same", REFERENCE))
+    texts = {name: text for name, text in (REFERENCE | wrong).items() if text is not None}
+    assert _score(*files, "--strict") == 0
     with pytest.raises(RecipeError, match="--strict"):
-        _score("ref", "hyp", "--strict")
-    assert _score("ref", "ref2" if Path("ref2").exists() else _write("ref2", REFERENCE), "--strict") == 0
+        _score(*files, _write("hyp", texts), "--strict")
+    with pytest.raises(RecipeError, match="--strict"):
+        _score(*files, _write("hyp", WRITERS["kaldi"](REFERENCE) + "m1_a again\n"), "--strict")
 
 
 def test_an_empty_hypothesis_file_is_all_deletions(folder: Path) -> None:
@@ -171,10 +179,14 @@ def test_normalisation_is_applied_to_both_and_recorded(folder: Path, capsys: pyt
     assert "text normalisation: basic-1" in capsys.readouterr().out
 
 
-def test_speakers_come_from_a_file_or_from_the_ids(folder: Path) -> None:
+def test_speakers_come_from_a_file_or_from_the_ids(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = (_write("ref", REFERENCE), _write("hyp", HYPOTHESIS))
-    names = [part["name"] for part in _document(*files, "--speaker-before", "_-")["by_speaker"]]
+    names = [part["name"] for part in _document(*files, "--speaker-before", "_-", "--top", "1")["by_speaker"]]
     assert names == ["f1", "m1"]
+    told = capsys.readouterr().out
+    assert "By speaker, the worst 1 of 2" in told
+    assert "  f1 " in told  # half of what this one said was not recognised
+    assert "  m1 " not in told
     _write("utt2spk", "m1_a anna\nm1_b anna\nf1_c bert\nf1_d bert\n")
     parts = _document(*files, "--utt2spk", "utt2spk")["by_speaker"]
     assert {part["name"]: part["wer"] for part in parts} == {"anna": 2 / 6, "bert": 1 / 2}
@@ -217,6 +229,11 @@ def test_two_hypotheses_are_compared(folder: Path, capsys: pytest.CaptureFixture
     assert document["comparison"]["difference"] == -52 / 160
     assert document["comparison"]["probability"] == 1
     assert "B against A: B is better; -32.50 percentage points" in capsys.readouterr().out
+    again = _document(files[0], files[1], _write("b", dict(list(worse.items())[:20]) | {"u20": ""}), "--seed", "1")
+    other = _document(files[0], files[1], files[2], "--seed", "2")
+    assert again["comparison"]["difference"] == other["comparison"]["difference"]
+    assert again["comparison"]["interval"] != other["comparison"]["interval"]
+    capsys.readouterr()
     assert _score(files[0], files[1], files[1]) == 0
     assert "within noise; +0.00" in capsys.readouterr().out
 

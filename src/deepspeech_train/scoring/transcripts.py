@@ -151,7 +151,7 @@ def read_speakers(path: Path, encoding: str = "") -> dict[str, str]:
 
 
 def _text(path: Path, encoding: str) -> str:
-    """A file's text, with plain line ends."""
+    """A file's text."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -161,7 +161,7 @@ def _text(path: Path, encoding: str) -> str:
         raise SettingsError(f"{path} cannot be read: {error.strerror or error}.", hint) from error
     name = encoding or next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     try:
-        return content.decode(name).replace("\r\n", "\n")
+        return content.decode(name)
     except LookupError as error:
         raise SettingsError(f"There is no encoding called {name!r}.", "Two of them are utf-8 and latin-1.") from error
     except UnicodeError as error:
