@@ -1,26 +1,31 @@
 """Corpora to train on, imported on first use: ``corpora.load("espeak", folder)``.
 
-One module a corpus. Each turns (source, seed, options) into an :class:`_importing.ImportPlan`; what all
-share (the folder, the lock, the checks) is in ``_importing``.
+One module a corpus, loaded when it is asked for. Each turns (source, seed, options) into an
+:class:`_importing.ImportPlan`; what all share (the folder, the lock, the checks) is in ``_importing``. The corpus
+``manifest`` is read where it is, and nothing of it is imported.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
-from deepspeech_train.corpora import _importing, _options, espeak, fsdd, ldc93s1
-from deepspeech_train.corpora._progress import Progress
-from deepspeech_train.data.manifest import Corpus
+from deepspeech_train.corpora import _options
 from deepspeech_train.errors import SettingsError
-from deepspeech_train.text import ENGLISH, Alphabet
 
-_PLANS = {"ldc93s1": ldc93s1.plan, "fsdd": fsdd.plan, "espeak": espeak.plan}
-_OPTIONS: dict[str, type] = {"ldc93s1": ldc93s1.Options, "fsdd": fsdd.Options, "espeak": espeak.Options}
+if TYPE_CHECKING:
+    from deepspeech_train.data.manifest import Corpus
+    from deepspeech_train.text import Alphabet
 
-#: The corpora that :func:`load` knows.
-NAMES = tuple(_PLANS)
+#: The corpora that :func:`load` knows, each a module of this package.
+NAMES = ("librispeech", "tedlium", "commonvoice", "an4", "ldc93s1", "fsdd", "espeak", "manifest")
+
+#: The one that is read where it lies.
+IN_PLACE = "manifest"
 
 #: The seed of DeepSpeech's notebook (``ds_random_seed``).
 DEFAULT_SEED = 4567
@@ -28,12 +33,15 @@ DEFAULT_SEED = 4567
 
 def check(name: str, options: Mapping[str, object]) -> None:
     """Raises :class:`SettingsError` for a name or an option that :func:`load` would refuse. Reads no data."""
-    if name not in _PLANS:
+    if name not in NAMES:
         raise SettingsError(
             f"there is no corpus {name!r}",
             f"{_options.near_match(name, NAMES)}the corpora are {', '.join(NAMES)}",
         )
-    _options.parse(name, _OPTIONS[name], options)
+    if not isinstance(options.get("seed", 0), int):
+        raise SettingsError(f"the option seed of the corpus {name} is {options['seed']!r}", "give a whole number")
+    given = {option: value for option, value in options.items() if option not in ("source", "seed")}
+    _options.parse(name, _module(name).Options, given)
 
 
 def load(
@@ -43,7 +51,7 @@ def load(
     *,
     seed: int = DEFAULT_SEED,
     progress: bool = True,
-    alphabet: Alphabet = ENGLISH,
+    alphabet: Alphabet | None = None,
     max_duration: float = 0,
     **options: object,
 ) -> Corpus:
@@ -52,13 +60,20 @@ def load(
     ``source`` is a local copy of the original data (each importer's module says in which form); without
     it the environment variable ``ds_<name>_source`` is asked, and without that the data is downloaded.
     ``options`` are the fields of the importer's ``Options``. The same name, source, seed and options give
-    the same corpus.
+    the same corpus. Left out and told by name are utterances with characters outside ``alphabet`` (None: English),
+    those for training that are longer than ``max_duration`` seconds (0: any length), and those that cannot be read.
 
     Raises :class:`SettingsError` for a name or an option that does not exist and for a source that is not
-    there, :class:`RecipeError` for data that cannot be had or does not pass the checks; nothing is left
-    behind then.
+    there, :class:`RecipeError` for data that cannot be had or of which nothing can be used; nothing is left
+    behind then but what has been downloaded so far.
     """
+    from deepspeech_train.text import ENGLISH
+
     check(name, options)
+    module = _module(name)
+    characters = alphabet or ENGLISH
+    if name == IN_PLACE:
+        return _in_place(module, source, options, characters, max_duration)
     given = source or os.environ.get(f"ds_{name}_source")
     place = Path(given).expanduser() if given else None
     if place and not place.exists():
@@ -67,5 +82,24 @@ def load(
             f"the source of the corpus {name} is not there: {place}{origin}",
             "give the path of a local copy, or leave it out to get the data from where it is published",
         )
-    plan = _PLANS[name](place, seed, options)
-    return _importing.imported(plan, name, Path(folder).expanduser(), Progress(name, progress))
+    from deepspeech_train.corpora import _importing
+    from deepspeech_train.corpora._progress import Progress
+
+    request = _importing.Request(name, module.plan(place, seed, options), characters, max_duration)
+    return _importing.imported(request, Path(folder).expanduser(), Progress(name, progress))
+
+
+def _in_place(
+    module: ModuleType, source: object, options: Mapping[str, object], alphabet: Alphabet, max_duration: float
+) -> Corpus:
+    if source:
+        raise SettingsError(
+            f"the corpus {IN_PLACE} has no source, {source} was given",
+            "name the manifests of its splits in the options train, dev and test",
+        )
+    corpus: Corpus = module.load(_options.parse(IN_PLACE, module.Options, options), alphabet, max_duration)
+    return corpus
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")

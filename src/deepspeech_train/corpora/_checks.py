@@ -1,7 +1,7 @@
 """What every corpus must fulfil before it is trained on, and the cleaning of transcripts.
 
-A problem has a kind, the name of the utterance and a detail; all of them are collected before the import
-fails, so that one message tells the whole state of the data.
+An utterance that cannot be used is left out and told as a :class:`Problem`; a split that is not what the corpus says
+it is makes the import fail, with everything that was found in one message.
 """
 
 from __future__ import annotations
@@ -9,26 +9,48 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import soundfile
-
+from deepspeech_train.corpora._headers import Header, header
+from deepspeech_train.corpora._problems import Problem
+from deepspeech_train.corpora._progress import Progress
+from deepspeech_train.corpora._threads import in_threads
 from deepspeech_train.data.manifest import Utterance
-from deepspeech_train.errors import RecipeError
-from deepspeech_train.text import ENGLISH
+from deepspeech_train.text import ENGLISH, Alphabet
 
-#: How many names a message shows of each kind of problem; the rest is counted.
-NAMED = 5
+#: Characters a second that nobody speaks: such a transcript does not belong to its audio, or the audio was cropped.
+#: Fast speech has 25; the frames of 20 ms that a network sees could spell no more than 50.
+FASTEST = 50.0
+
+#: Seconds by which a stated duration may miss the audio's own.
+TOLERANCE = 0.1
+
+#: Seconds by which a segment may end after its audio, and is then made to end with it.
+OVERHANG = 0.5
 
 
 @dataclass(frozen=True)
-class Problem:
-    """One thing wrong with one utterance or recording."""
+class Rules:
+    """What is checked. ``unseen_speakers`` are pairs of splits that may share no speaker.
 
-    kind: str
-    name: str
-    detail: str = ""
+    ``max_duration`` (seconds, 0: none) holds for training alone: a test set without its long utterances would be
+    another test set. ``one_for_all`` says that the splits are the same utterances on purpose.
+    """
+
+    alphabet: Alphabet = ENGLISH
+    max_duration: float = 0.0
+    unseen_speakers: tuple[tuple[str, str], ...] = ()
+    one_for_all: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """``splits``: the utterances that can be used, with their durations; why the others cannot; what is fatal."""
+
+    splits: dict[str, list[Utterance]]
+    problems: list[Problem]
+    faults: list[Problem]
 
 
 def normalise(text: str) -> str:
@@ -45,87 +67,98 @@ def _is_punctuation(character: str) -> bool:
     return character != "'" and unicodedata.category(character)[0] in "PS"
 
 
-def problems_of(
-    splits: Mapping[str, Sequence[Utterance]],
-    *,
-    unseen_speakers: Iterable[tuple[str, str]] = (),
-    one_for_all: bool = False,
-) -> list[Problem]:
-    """What is wrong with ``splits`` (split name -> utterances).
+def check(splits: Mapping[str, Sequence[Utterance]], rules: Rules, progress: Progress) -> Checked:
+    """``splits`` (split name -> utterances) without what cannot be used.
 
-    ``unseen_speakers`` names pairs of splits that may not share a speaker. ``one_for_all`` says that the
-    splits are the same utterances on purpose; otherwise no id and no audio file may be in two of them.
+    An utterance of duration 0 without a start is the whole of its audio, and gets the duration of it.
     """
-    problems = [Problem("empty split", split) for split, utterances in splits.items() if not utterances]
-    checked: set[Path] = set()
-    for utterances in splits.values():
-        for utterance in utterances:
-            if utterance.audio not in checked:
-                problems += _problems_of_text(utterance)
-                problems += _problems_of_audio(utterance)
-                checked.add(utterance.audio)
+    headers = _headers(splits, progress)
+    problems: dict[Problem, None] = {}
+    kept: dict[str, list[Utterance]] = {}
     for split, utterances in splits.items():
-        problems += _repeated("id twice in one split", ((u.id, split) for u in utterances))
-    if not one_for_all:
-        problems += _shared("id in two splits", splits, lambda utterance: utterance.id)
-        problems += _shared("audio in two splits", splits, lambda utterance: str(utterance.audio))
-    for one, other in unseen_speakers:
+        kept[split] = []
+        seen: set[str] = set()
+        for utterance in utterances:
+            found = _checked(utterance, headers[utterance.audio], rules, split)
+            if isinstance(found, Utterance) and found.id in seen:
+                found = Problem("id twice in one split", found.id)
+            if isinstance(found, Utterance):
+                seen.add(found.id)
+                kept[split].append(found)
+            else:
+                problems[found if rules.one_for_all else replace(found, split=split)] = None
+    return Checked(kept, list(problems), faults(kept, rules))
+
+
+def faults(splits: Mapping[str, Sequence[Utterance]], rules: Rules) -> list[Problem]:
+    """What makes ``splits`` worthless as a whole: nothing in one, or the same thing in two of them."""
+    found = [Problem("empty split", split) for split, utterances in splits.items() if not utterances]
+    if not rules.one_for_all:
+        found += shared("id in two splits", splits, lambda utterance: utterance.id)
+        found += shared("audio in two splits", splits, lambda utterance: str(utterance.audio))
+    for one, other in rules.unseen_speakers:
         pair = {one: splits[one], other: splits[other]}
-        problems += _shared("speaker in two splits", pair, lambda utterance: utterance.speaker)
-    return problems
+        found += shared("speaker in two splits", pair, lambda utterance: utterance.speaker)
+    return found
 
 
-def raise_for(problems: Sequence[Problem], corpus: str, hint: str) -> None:
-    """Raises a :class:`RecipeError` that counts and names ``problems``, if there are any."""
-    if not problems:
-        return
-    by_kind: dict[str, list[Problem]] = defaultdict(list)
-    for problem in problems:
-        by_kind[problem.kind].append(problem)
-    lines = []
-    for kind, found in by_kind.items():
-        names = [f"{p.name} ({p.detail})" if p.detail else p.name for p in found[:NAMED]]
-        more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
-        lines.append(f"  {kind}: {len(found)}: {', '.join(names)}{more}")
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
-    raise RecipeError(f"the corpus {corpus} was not imported, {count}:\n" + "\n".join(lines), hint)
-
-
-def _problems_of_text(utterance: Utterance) -> list[Problem]:
-    if not utterance.text:
-        return [Problem("empty transcript", utterance.id)]
-    strange = ENGLISH.strange(utterance.text)
-    if strange:
-        shown = " ".join(strange)
-        return [Problem("characters outside a-z, space and apostrophe", utterance.id, shown)]
-    return []
-
-
-def _problems_of_audio(utterance: Utterance) -> list[Problem]:
-    try:
-        header = soundfile.info(str(utterance.audio))
-    except soundfile.LibsndfileError as error:
-        return [Problem("unreadable audio", utterance.id, error.error_string)]
-    if header.frames == 0:
-        return [Problem("empty audio", utterance.id)]
-    return []
-
-
-def _repeated(kind: str, names: Iterable[tuple[str, str]]) -> list[Problem]:
-    """A problem for each (name, detail) that came before."""
-    seen: set[str] = set()
-    problems = []
-    for name, detail in names:
-        if name in seen:
-            problems.append(Problem(kind, name, detail))
-        seen.add(name)
-    return problems
-
-
-def _shared(kind: str, splits: Mapping[str, Sequence[Utterance]], key: Callable[[Utterance], str]) -> list[Problem]:
+def shared(kind: str, splits: Mapping[str, Sequence[Utterance]], key: Callable[[Utterance], str]) -> list[Problem]:
     """A problem for each value of ``key`` that is found in more than one of ``splits``."""
     where: dict[str, list[str]] = defaultdict(list)
     for split, utterances in splits.items():
         for value in dict.fromkeys(key(utterance) for utterance in utterances):
             where[value].append(split)
     return [Problem(kind, value, " and ".join(found)) for value, found in where.items() if len(found) > 1]
+
+
+def _headers(splits: Mapping[str, Iterable[Utterance]], progress: Progress) -> dict[Path, Header | str]:
+    """The header of each audio file, or what is wrong with it."""
+    paths = list(dict.fromkeys(utterance.audio for utterances in splits.values() for utterance in utterances))
+    with progress.steps("checking audio", len(paths), "files") as advance:
+        return dict(zip(paths, in_threads(_header, paths, advance), strict=True))
+
+
+def _header(path: Path) -> Header | str:
+    try:
+        return header(path)
+    except ValueError as error:
+        return str(error)
+
+
+def _checked(utterance: Utterance, found: Header | str, rules: Rules, split: str) -> Utterance | Problem:
+    """The utterance as it can be used, or what is wrong with it."""
+    if isinstance(found, str):
+        return Problem("unreadable audio", utterance.id, found)
+    if found.frames == 0:
+        return Problem("empty audio", utterance.id)
+    if not utterance.text:
+        return Problem("empty transcript", utterance.id)
+    strange = rules.alphabet.strange(utterance.text)
+    if strange:
+        return Problem("characters outside the alphabet", utterance.id, " ".join(strange))
+    placed = _placed(utterance, found.seconds)
+    if isinstance(placed, Problem):
+        return placed
+    if len(placed.text) > FASTEST * placed.duration:
+        return Problem(
+            "duration mismatch", placed.id, f"{len(placed.text)} characters in {placed.duration:.2f} s of audio"
+        )
+    if split == "train" and 0 < rules.max_duration < placed.duration:
+        return Problem("too long", placed.id, f"{placed.duration:.1f} s")
+    return placed
+
+
+def _placed(utterance: Utterance, seconds: float) -> Utterance | Problem:
+    """The utterance in audio of so many seconds."""
+    if utterance.start is None:
+        if utterance.duration and abs(utterance.duration - seconds) > TOLERANCE:
+            return Problem(
+                "duration mismatch", utterance.id, f"{utterance.duration:.2f} s stated, {seconds:.2f} s of audio"
+            )
+        return replace(utterance, duration=seconds)
+    end = utterance.start + utterance.duration
+    if not 0 <= utterance.start < end:
+        return Problem("duration mismatch", utterance.id, f"from {utterance.start:.2f} s to {end:.2f} s")
+    if end > seconds + OVERHANG or utterance.start >= seconds:
+        return Problem("duration mismatch", utterance.id, f"ends at {end:.2f} s, its audio at {seconds:.2f} s")
+    return utterance if end <= seconds else replace(utterance, duration=seconds - utterance.start)

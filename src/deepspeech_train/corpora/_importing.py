@@ -4,29 +4,36 @@ A corpus lies under ``FOLDER/NAME-KEY/``, KEY being a hash of everything that de
 
     corpus.json     name, what KEY was made of, hours and utterances of each split
     train.jsonl     manifests (see data/manifest.py); dev.jsonl and test.jsonl likewise
-    audio/...       the audio
+    problems.jsonl  what was left out, and why (see _problems.py)
+    audio/...       the audio, where it does not stay where the source has it
 
 It is written into a hidden folder beside it and renamed when it is whole, so that a folder of that name
 is a whole corpus. ``FOLDER/.NAME-KEY.lock`` is held (flock) while it is made: a second process waits and
 then finds the corpus there. What a killed import left behind, a later one clears.
+
+Two folders beside it outlive a failed import: ``FOLDER/.downloads/NAME/`` with what has been downloaded so far, and
+``FOLDER/NAME-unpacked/`` with archives unpacked, which all imports of that corpus read.
 """
 
 from __future__ import annotations
 
-import fcntl
+import contextlib
 import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepspeech_train.corpora import _checks
+from deepspeech_train.corpora import _archives, _checks, _downloads, _problems, _sources, _wav
+from deepspeech_train.corpora._locks import locked
+from deepspeech_train.corpora._problems import Problem
 from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.data.manifest import Corpus, Utterance, read_manifest, write_manifest
 from deepspeech_train.errors import RecipeError
+from deepspeech_train.text import ENGLISH, Alphabet
 
 SPLITS = ("train", "dev", "test")
 
@@ -35,65 +42,183 @@ Splits = dict[str, list[Utterance]]
 
 
 @dataclass(frozen=True)
+class Workplace:
+    """Where an importer works: ``folder`` is the new corpus's own, ``home`` the one of all corpora."""
+
+    name: str
+    home: Path
+    folder: Path
+    progress: Progress
+
+    @contextmanager
+    def downloaded(self, url: str, how_to_give: str, sha256: str | None = None) -> Iterator[Path]:
+        """A local copy of ``url`` for the block. It is removed after it, unless the block was interrupted."""
+        with self._alone(self._downloads) as folder:
+            path = folder / url.rstrip("/").rpartition("/")[2]
+            if not path.exists():
+                _downloads.download(url, path, self.progress, how_to_give, sha256)
+            try:
+                yield path
+            except _archives.BadArchive:
+                path.unlink()
+                raise
+            path.unlink()
+
+    def unpacked(self, archive: Path) -> Path:
+        """The folder of what the local ``archive`` holds, unpacked now if no earlier import did it."""
+        with self._alone(self._store) as store:
+            to = store / f"{_stem(archive.name)}-{_sources.stamp(archive)[:12]}"
+            _archives.unpack(archive, to, self.progress)
+        return to
+
+    def downloaded_and_unpacked(self, url: str, how_to_give: str, sha256: str | None = None) -> Path:
+        """The folder of what the archive at ``url`` holds, got and unpacked now if no earlier import did it."""
+        to = self._store / _stem(url.rpartition("/")[2])
+        if not to.is_dir():
+            with self.downloaded(url, how_to_give, sha256) as archive:
+                to.parent.mkdir(exist_ok=True)
+                _archives.unpack(archive, to, self.progress)
+        return to
+
+    @property
+    def _downloads(self) -> Path:
+        return self.home / ".downloads" / self.name
+
+    @property
+    def _store(self) -> Path:
+        return self.home / f"{self.name}-unpacked"
+
+    @contextmanager
+    def _alone(self, folder: Path) -> Iterator[Path]:
+        """``folder``, made and used by no other import for the block; removed after it if nothing is in it."""
+        with locked(self.home / f".{self.name}.lock", self.progress):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield folder
+            finally:
+                with contextlib.suppress(OSError):
+                    folder.rmdir()
+                with contextlib.suppress(OSError):
+                    (self.home / ".downloads").rmdir()
+
+
+@dataclass(frozen=True)
+class Built:
+    """What an importer made: the three splits, and what it has left out of them already."""
+
+    splits: Splits
+    problems: Sequence[Problem] = ()
+
+
+@dataclass(frozen=True)
 class ImportPlan:
     """One import that could be done: what decides its content, and the function that does it.
 
-    ``identity`` is JSON of the importer's version, its options and what it reads. ``build(folder,
-    progress)`` writes the audio under ``folder`` and gives the three splits. ``unseen_speakers`` and
-    ``one_for_all`` are what the splits claim (see :func:`_checks.problems_of`).
+    ``identity`` is JSON of the importer's version, its options and what it reads. ``build(workplace)`` gives the
+    three splits; an utterance of duration 0 is given that of its audio. ``unseen_speakers`` and ``one_for_all`` are
+    what the splits claim (see :class:`_checks.Rules`). ``wav`` asks for the audio as WAV files of the corpus's own.
     """
 
     identity: Mapping[str, object]
-    build: Callable[[Path, Progress], Splits]
+    build: Callable[[Workplace], Built]
     unseen_speakers: tuple[tuple[str, str], ...] = ()
     one_for_all: bool = False
+    wav: bool = False
 
 
-def imported(plan: ImportPlan, name: str, folder: Path, progress: Progress) -> Corpus:
-    """The corpus of ``plan`` under ``folder``, imported now if it is not there yet."""
+@dataclass(frozen=True)
+class Request:
+    """An import as the caller wants it; see :func:`deepspeech_train.corpora.load`."""
+
+    name: str
+    plan: ImportPlan
+    alphabet: Alphabet = field(default=ENGLISH)
+    max_duration: float = 0.0
+
+    @property
+    def identity(self) -> dict[str, object]:
+        asked: dict[str, object] = {}
+        if self.alphabet != ENGLISH:
+            asked["alphabet"] = self.alphabet.characters
+        if self.max_duration:
+            asked["max_duration"] = self.max_duration
+        return {**self.plan.identity, **asked}
+
+    @property
+    def rules(self) -> _checks.Rules:
+        return _checks.Rules(self.alphabet, self.max_duration, self.plan.unseen_speakers, self.plan.one_for_all)
+
+
+def imported(request: Request, folder: Path, progress: Progress) -> Corpus:
+    """The corpus of ``request`` under ``folder``, imported now if it is not there yet."""
     folder = folder.absolute()
-    text = json.dumps(plan.identity, sort_keys=True)
-    key = f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    text = json.dumps(request.identity, sort_keys=True)
+    key = f"{request.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     final = folder / key
     try:
         if not final.is_dir():
             folder.mkdir(parents=True, exist_ok=True)
-            with _locked(folder / f".{key}.lock", progress):
+            with locked(folder / f".{key}.lock", progress):
                 if not final.is_dir():
-                    _import(plan, name, final, progress)
+                    _import(request, final, progress)
     except OSError as error:
         raise RecipeError(
-            f"cannot import the corpus {name} into {final}: {error.strerror or error}"
+            f"cannot import the corpus {request.name} into {final}: {error.strerror or error}"
             + (f" ({error.filename})" if error.filename else ""),
             "check that the folder is yours and has room, or name another one",
         ) from error
     train, dev, test = (read_manifest(final / f"{split}.jsonl") for split in SPLITS)
-    return Corpus(name, train, dev, test)
+    return Corpus(request.name, train, dev, test)
 
 
-def _import(plan: ImportPlan, name: str, final: Path, progress: Progress) -> None:
+def _import(request: Request, final: Path, progress: Progress) -> None:
     """Makes the folder ``final``. The lock is held."""
     for left_behind in final.parent.glob(f".{final.name}.*.partial"):
         # A killed import's synthesiser may still be writing its last file: then the next import clears it.
         shutil.rmtree(left_behind, ignore_errors=True)
     partial = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.", suffix=".partial"))
+    workplace = Workplace(request.name, final.parent, partial, progress)
     try:
-        splits = plan.build(partial, progress)
-        problems = _checks.problems_of(splits, unseen_speakers=plan.unseen_speakers, one_for_all=plan.one_for_all)
-        _checks.raise_for(problems, name, "look at the source of the corpus; nothing was kept of this import")
+        splits, problems = _whole(request, workplace)
         for split in SPLITS:
             write_manifest(partial / f"{split}.jsonl", splits[split])
-        about = {"name": name, "made_from": plan.identity, "splits": _sizes(splits)}
+        _problems.write(partial, problems)
+        about = {"name": request.name, "made_from": request.identity, "splits": _sizes(splits)}
         (partial / "corpus.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp makes it private; a corpus is shared like any other folder
         partial.rename(final)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    if problems:
+        progress.say(f"left out or noticed, {len(problems)} in all, listed in {final / _problems.FILE}:")
+        for line in _problems.lines(problems):
+            progress.say(f"  {line}")
     sizes = ", ".join(
         f"{split} {size['utterances']} utterances ({size['seconds']:.0f} s)" for split, size in _sizes(splits).items()
     )
     progress.say(f"imported into {final}: {sizes}")
+
+
+def _whole(request: Request, workplace: Workplace) -> tuple[Splits, list[Problem]]:
+    """The splits as they are kept, and what was left out; RecipeError if they are not what they claim to be."""
+    plan = request.plan
+    built = plan.build(workplace)
+    checked = _checks.check(built.splits, request.rules, workplace.progress)
+    problems = [*built.problems, *checked.problems]
+    hint = "look at the source of the corpus; nothing was kept of this import"
+    _problems.raise_for(checked.faults, request.name, hint, problems)
+    splits = checked.splits
+    if plan.wav:
+        splits, undecodable = _wav.converted(splits, workplace.folder / "audio", workplace.progress)
+        problems += undecodable
+        _problems.raise_for(_checks.faults(splits, request.rules), request.name, hint, problems)
+    return splits, problems
+
+
+def _stem(name: str) -> str:
+    """The name of an archive without what says that it is one."""
+    return next((name.removesuffix(suffix) for suffix in _archives.SUFFIXES if name.endswith(suffix)), name)
 
 
 def _sizes(splits: Splits) -> dict[str, dict[str, float]]:
@@ -106,18 +231,3 @@ def _sizes(splits: Splits) -> dict[str, dict[str, float]]:
         }
         for split in SPLITS
     }
-
-
-@contextmanager
-def _locked(path: Path, progress: Progress) -> Iterator[None]:
-    """Holds the lock ``path`` for the block; the kernel lets go of it however the process ends.
-
-    The file stays: removing it would let a third process lock another file of the same name.
-    """
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("another process is importing this corpus, waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -25,7 +25,7 @@ from typing import IO
 
 from deepspeech_train.corpora import _options
 from deepspeech_train.corpora._espeak_grammar import sentence
-from deepspeech_train.corpora._importing import SPLITS, ImportPlan, Splits
+from deepspeech_train.corpora._importing import SPLITS, Built, ImportPlan, Workplace
 from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.corpora._sampling import evenly, generator
 from deepspeech_train.data import audio
@@ -148,30 +148,33 @@ def plan(source: Path | None, seed: int, options: Mapping[str, object]) -> Impor
     }
     return ImportPlan(
         identity,
-        lambda folder, progress: _build(requests, lines, folder, progress),
+        lambda workplace: _build(requests, lines, workplace),
         unseen_speakers=(("train", "dev"), ("train", "test"), ("dev", "test")),
     )
 
 
-def _build(requests: Mapping[str, list[Request]], lines: str, folder: Path, progress: Progress) -> Splits:
+def _build(requests: Mapping[str, list[Request]], lines: str, workplace: Workplace) -> Built:
+    folder = workplace.folder
     for split in SPLITS:
         (folder / "audio" / split).mkdir(parents=True)
     (folder / "synthesis.jsonl").write_text(lines, encoding="utf-8")
     everything = [request for split in SPLITS for request in requests[split]]
-    samples = _synthesise(folder / "synthesis.jsonl", everything, progress)
-    return {
-        split: [
-            Utterance(
-                id=request.id,
-                audio=folder / request.path,
-                duration=samples[request.id] / RATE,
-                text=request.text,
-                speaker=f"{request.accent}+{request.variant}",
-            )
-            for request in requests[split]
-        ]
-        for split in SPLITS
-    }
+    samples = _synthesise(folder / "synthesis.jsonl", everything, workplace.progress)
+    return Built(
+        {
+            split: [
+                Utterance(
+                    id=request.id,
+                    audio=folder / request.path,
+                    duration=samples[request.id] / RATE,
+                    text=request.text,
+                    speaker=f"{request.accent}+{request.variant}",
+                )
+                for request in requests[split]
+            ]
+            for split in SPLITS
+        }
+    )
 
 
 def voices(split: str, seed: int) -> list[Voice]:

@@ -28,11 +28,10 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspeech_train.corpora import _checks, _options, _sources
-from deepspeech_train.corpora._checks import Problem
+from deepspeech_train.corpora import _options, _problems, _sources
 from deepspeech_train.corpora._fsdd_recordings import DIGITS, RATE, Recording, recordings_of
-from deepspeech_train.corpora._importing import SPLITS, ImportPlan, Splits
-from deepspeech_train.corpora._progress import Progress
+from deepspeech_train.corpora._importing import SPLITS, Built, ImportPlan, Splits, Workplace
+from deepspeech_train.corpora._problems import Problem
 from deepspeech_train.corpora._sampling import evenly, generator
 from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance
@@ -90,28 +89,28 @@ def plan(source: Path | None, seed: int, options: Mapping[str, object]) -> Impor
     speaker_independent = chosen.split == "speaker"
     return ImportPlan(
         identity,
-        lambda folder, progress: _build(source, seed, chosen, folder, progress),
+        lambda workplace: _build(source, seed, chosen, workplace),
         unseen_speakers=(("train", "test"), ("dev", "test")) if speaker_independent else (),
     )
 
 
-def _build(source: Path | None, seed: int, options: Options, folder: Path, progress: Progress) -> Splits:
+def _build(source: Path | None, seed: int, options: Options, workplace: Workplace) -> Built:
+    folder = workplace.folder
     if source:
         recordings, problems = recordings_of(source)
     else:
-        archive = folder / "fsdd.tar.gz"
-        _sources.download(URL, archive, progress, HOW_TO_GIVE)
-        recordings, problems = recordings_of(archive)
-        archive.unlink()
+        with workplace.downloaded(URL, HOW_TO_GIVE) as archive:
+            recordings, problems = recordings_of(archive)
     if not recordings and not problems:
         raise RecipeError(f"{source or URL} holds no recording named like 7_jackson_32.wav", HOW_TO_GIVE)
     pools = _split(recordings, options)
+    empty = [Problem("no recording for the split", split) for split in SPLITS if not pools[split]]
+    _problems.raise_for(empty, "fsdd", HOW_TO_GIVE, problems)
     problems += _incomplete(pools)
-    _checks.raise_for(problems, "fsdd", HOW_TO_GIVE)
     counts = options.counts
     splits: Splits = {}
     with (
-        progress.steps("writing digit strings", sum(counts.values()), "strings") as advance,
+        workplace.progress.steps("writing digit strings", sum(counts.values()), "strings") as advance,
         (folder / "strings.jsonl").open("w", encoding="utf-8") as index,
     ):
         for split in SPLITS:
@@ -126,7 +125,7 @@ def _build(source: Path | None, seed: int, options: Options, folder: Path, progr
                 splits[split].append(Utterance(id, path, len(samples) / RATE, text, string[0].speaker))
                 index.write(json.dumps({"id": id, "recordings": [r.name for r in string]}) + "\n")
                 advance(1)
-    return splits
+    return Built(splits, problems)
 
 
 def _split(recordings: list[Recording], options: Options) -> dict[str, list[Recording]]:
@@ -150,7 +149,7 @@ def _split(recordings: list[Recording], options: Options) -> dict[str, list[Reco
 def _incomplete(pools: Mapping[str, list[Recording]]) -> list[Problem]:
     """A digit that a speaker never says in a split would be missing from its WER."""
     return [
-        Problem("digit without a recording", f"{digit} by {speaker}", split)
+        Problem("digit without a recording", f"{digit} by {speaker}", split, split)
         for split, pool in pools.items()
         for speaker in sorted({recording.speaker for recording in pool})
         for digit in sorted(set(range(10)) - {r.digit for r in pool if r.speaker == speaker})

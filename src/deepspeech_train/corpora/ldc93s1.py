@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_train.corpora import _checks, _options, _sources
-from deepspeech_train.corpora._importing import SPLITS, ImportPlan, Splits
-from deepspeech_train.corpora._progress import Progress
+from deepspeech_train.corpora._importing import SPLITS, Built, ImportPlan, Workplace
 from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.errors import RecipeError
@@ -44,10 +43,11 @@ def plan(source: Path | None, seed: int, options: Mapping[str, object]) -> Impor
     if source:
         wav = _wav_of(source)
         identity = {"version": VERSION, "sources": [_sources.fingerprint(p) for p in (wav, _text_of(wav))]}
-    return ImportPlan(identity, lambda folder, progress: _build(source, folder, progress), one_for_all=True)
+    return ImportPlan(identity, lambda workplace: _build(source, workplace), one_for_all=True)
 
 
-def _build(source: Path | None, folder: Path, progress: Progress) -> Splits:
+def _build(source: Path | None, workplace: Workplace) -> Built:
+    folder = workplace.folder
     (folder / "audio").mkdir()
     wav = folder / "audio" / "LDC93S1.wav"
     text = folder / "LDC93S1.txt"
@@ -56,7 +56,8 @@ def _build(source: Path | None, folder: Path, progress: Progress) -> Splits:
         shutil.copyfile(_text_of(_wav_of(source)), text)
     else:
         for path in (wav, text):
-            _sources.download(URL + path.name, path, progress, HOW_TO_GIVE, SHA256[path.name])
+            with workplace.downloaded(URL + path.name, HOW_TO_GIVE, SHA256[path.name]) as copy:
+                shutil.copyfile(copy, path)
     origin = source or URL
     with wav.open("rb") as file:
         try:
@@ -65,7 +66,7 @@ def _build(source: Path | None, folder: Path, progress: Progress) -> Splits:
             raise RecipeError(f"the audio file {origin} {error}", HOW_TO_GIVE) from error
     sentence = _sentence(text, len(samples), origin)
     utterance = Utterance("LDC93S1", wav, len(samples) / rate, _checks.normalise(sentence), "LDC93S1")
-    return {split: [utterance] for split in SPLITS}
+    return Built({split: [utterance] for split in SPLITS})
 
 
 def _wav_of(source: Path) -> Path:
