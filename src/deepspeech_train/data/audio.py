@@ -13,6 +13,7 @@ Header(rate=44100, channels=2, seconds=3.1, frames=136710, subtype='PCM_16', for
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -155,7 +156,7 @@ def cut(utterance: Utterance, *, wav: bool = False) -> tuple[bytes, str]:
     elif subtype == "PCM_24":
         kind, kept = "FLAC", "PCM_24"
     else:
-        kind, kept = "WAV", "FLOAT"
+        return _float_wav(channels, rate), "wav"
     buffer = io.BytesIO()
     # FLAC knows eight channels and rates up to 655,350 Hz: what is beyond is no speech.
     soundfile.write(buffer, channels, rate, format=kind, subtype=kept)
@@ -165,6 +166,16 @@ def cut(utterance: Utterance, *, wav: bool = False) -> tuple[bytes, str]:
 def suffix_of(content: bytes, name: str) -> str:
     """The suffix, without a dot, that audio of these bytes should have; ``name`` is asked where they do not tell."""
     return _containers.suffix(content) or Path(name).suffix[1:].lower() or "audio"
+
+
+def _float_wav(channels: Samples, rate: int) -> bytes:
+    """WAV of float32. libsndfile writes the time of day into such files, in a PEAK chunk: no two would be the same."""
+    audio = channels.astype("<f4").tobytes()
+    width = 4 * channels.shape[1]
+    form = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, channels.shape[1], rate, rate * width, width, 32, 0)
+    fact = struct.pack("<4sII", b"fact", 4, len(channels))
+    data = struct.pack("<4sI", b"data", len(audio)) + audio
+    return struct.pack("<4sI4s", b"RIFF", 4 + len(form + fact + data), b"WAVE") + form + fact + data
 
 
 def _read(file: BinaryIO, start: float | None, duration: float) -> tuple[Samples, int]:

@@ -168,7 +168,7 @@ def checked_seconds(key: str, seconds: object, *, zero: bool = False) -> float:
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
         raise ValueError(f"{key!r} is {seconds!r}")
     # The upper bound also keeps out infinity and whole numbers too large for a float.
-    if not (0 <= seconds if zero else 0 < seconds) or not seconds < _YEAR:
+    if seconds < 0 or (seconds == 0 and not zero) or not seconds < _YEAR:
         least = "at least 0 seconds" if zero else "more than 0 seconds"
         raise ValueError(f"{key!r} is {seconds!r}; it must be {least}, and less than a year")
     return float(seconds)
