@@ -101,9 +101,8 @@ class Augmentation:
         for axis, masks, share in ((1, self.freq_masks, self.freq_width), (0, self.time_masks, self.time_width)):
             length = features.shape[axis]
             for _ in range(masks):
-                width = int(random.uniform(0, share * length + 1))
-                # Something is left to be heard, however short the utterance.
-                width = min(width, length - 1, int(np.ceil(share * length)))
+                # Less than all, so that something is left to be heard.
+                width = min(int(random.integers(0, int(share * length) + 1)), length - 1)
                 start = int(random.integers(0, length - width + 1))
                 if axis:
                     masked[:, start : start + width] = mean[start : start + width]

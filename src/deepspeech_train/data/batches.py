@@ -33,6 +33,8 @@ Seconds = npt.NDArray[np.float64]
 _BUCKET_BATCHES = 4
 #: Buckets at most; what one more saves in padding is nothing then.
 _BUCKETS = 256
+#: With a bound in seconds, the most that one utterance of a bucket may allow in a batch against what another does.
+_SIZES_RATIO = 1.25
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,8 @@ def share(batches: Sequence[Places], durations: Seconds, worker: int, workers: i
     """The part of each batch that is ``worker``'s (0 to ``workers - 1``), so that all workers take the same steps and
     together each utterance once.
 
-    Within a batch the longest utterances are dealt out first, forth and back, beginning with another worker in each
-    batch, so that all get as many (one more or less) and about as many seconds. A batch of fewer utterances than
+    Within a batch the longest utterances are dealt out first, forth and back, beginning with another worker in batches
+    that are alike, so that all get about as many and as long ones. A batch of fewer utterances than
     workers leaves some of them an empty part. ValueError for a worker that is not one of them.
     """
     if not 0 <= worker < workers:
@@ -128,7 +130,9 @@ def share(batches: Sequence[Places], durations: Seconds, worker: int, workers: i
     rank = np.empty(len(places), np.intp)
     rank[longest_first] = np.arange(len(places)) - starts[number]
     round_, turn = np.divmod(rank, workers)
-    whose = (np.where(round_ % 2, workers - 1 - turn, turn) + number) % workers
+    longest = np.maximum.reduceat(np.asarray(durations, np.float64)[places], starts)
+    first = np.argsort(np.argsort(longest, kind="stable"))[number]
+    whose = (np.where(round_ % 2, workers - 1 - turn, turn) + first) % workers
     mine = whose == worker
     counts = np.bincount(number[mine], minlength=len(batches))
     return np.split(places[mine], np.cumsum(counts)[:-1])
@@ -168,15 +172,18 @@ def fitting(seconds: Seconds, batching: Batching) -> Places:
 
 
 def _buckets(durations: Seconds, batching: Batching, padded: Seconds | None) -> tuple[Places, Places]:
-    """Places from long to short, and the bucket of each, from 0 for the longest on; the buckets hold about as many
-    batches each."""
+    """Places from long to short, and the bucket of each, from 0 for the longest on. The buckets hold about as many
+    batches each, and none holds utterances so unlike that its batches would be much smaller than they need be."""
     order = np.argsort(-durations, kind="stable")
-    batches = np.cumsum(1 / fitting((durations if padded is None else padded)[order], batching))
     if not len(order):
         return order, order
+    sizes = fitting((durations if padded is None else padded)[order], batching)
+    batches = np.cumsum(1 / sizes)
     count = int(np.clip(batches[-1] / _BUCKET_BATCHES, 1, _BUCKETS))
-    bucket = np.minimum(batches * (count / batches[-1]), count - 1).astype(np.intp)
-    return order, bucket
+    evenly = np.minimum(batches * (count / batches[-1]), count - 1).astype(np.intp)
+    level = np.floor(np.log(sizes) / np.log(_SIZES_RATIO))
+    begins = (np.diff(evenly, prepend=0) != 0) | (np.diff(level, prepend=level[0]) != 0)
+    return order, np.cumsum(begins)
 
 
 def _cuts(order: Places, bucket: Places, padded: Seconds, batching: Batching) -> list[int]:

@@ -87,11 +87,10 @@ class Pipeline:
         self._not_trained: set[int] = set()
         self._not_read: set[int] = set()
         self.shapes: FixedShapes | None = None
-        self._padded: Seconds | None = None
+        #: Seconds that each takes in a batch of a fixed shape: as slow as it may become, and as it is.
+        self._padded: tuple[Seconds | None, Seconds | None] = (None, None)
         if fixed and len(utterances):
-            self.shapes = self._fixed_shapes(augmentation.longest if augmentation is not None else 1.0)
-            lengths = self.shapes.padded(frames_of(self._durations, options))
-            self._padded = lengths.astype(np.float64) * options.step
+            self._fix_shapes(augmentation.longest if augmentation is not None else 1.0)
         self._planned: tuple[int, list[Places]] | None = None
 
     def count(self, epoch: int = 1) -> int:
@@ -105,16 +104,16 @@ class Pipeline:
     def evaluation_batches(self) -> Batches:
         """Every utterance that can be read, from short to long, not augmented, also where it is too short for its text
         or its text is outside the alphabet; it has no labels then."""
-        plan = evaluation_batches(self._durations, self.batching, padded=self._padded)
+        plan = evaluation_batches(self._durations, self.batching, padded=self._padded[1])
         return Batches(self, share(plan, self._durations, *self._part), None, 0)
 
     def _plan(self, epoch: int) -> list[Places]:
         if self._planned is None or self._planned[0] != epoch:
-            plan = epoch_batches(self._durations, self.batching, self._seed, epoch, padded=self._padded)
+            plan = epoch_batches(self._durations, self.batching, self._seed, epoch, padded=self._padded[0])
             self._planned = (epoch, share(plan, self._durations, *self._part))
         return self._planned[1]
 
-    def _fixed_shapes(self, longest: float) -> FixedShapes:
+    def _fix_shapes(self, longest: float) -> None:
         options = self._loader.options
         needed = getattr(self.utterances, "needed", None)
         labels = [len(utterance.text) for utterance in self.utterances] if needed is None else needed
@@ -122,7 +121,10 @@ class Pipeline:
         def rows(frames: int) -> int:
             return min(len(labels), int(fitting(np.array([frames * options.step]), self.batching)[0]))
 
-        return choose(frames_of(self._durations * longest, options), np.asarray(labels, np.int64), rows)
+        stretched, plain = frames_of(self._durations * longest, options), frames_of(self._durations, options)
+        self.shapes = choose(stretched, np.asarray(labels, np.int64), rows)
+        trained, evaluated = (self.shapes.padded(frames) * np.float64(options.step) for frames in (stretched, plain))
+        self._padded = (trained, evaluated)
 
     def _load(self, place: int, epoch: int | None) -> Loaded:
         """An utterance as it stands in a batch; in a thread."""
@@ -179,7 +181,7 @@ class Batches(Iterator[Batch]):
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Batches:
-        self._read_ahead()
+        # No thread is begun here: an interrupt before the block is entered would leave it behind.
         return self
 
     def __exit__(
