@@ -1,7 +1,7 @@
 """Archives (.tar, .tar.gz, .tgz, .tar.xz, .tar.bz2, .zip), read so that none can do harm.
 
-A member whose path leads out of the archive makes the whole archive refused. Links and devices are never made: a
-reader passes them by. An archive that ends early or is damaged is told, and nothing of it is kept.
+A member whose path leads out of the archive makes the whole archive refused. Links are made when every file is there,
+so that nothing is written through one, and only those to a file of the same archive; devices never. An archive that ends early or is damaged is told, and nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -33,12 +33,17 @@ class BadArchive(RecipeError):
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive, or something that is no file (``regular`` is false). ``open()`` while it is the last."""
+    """A file in an archive, or something that is no file (``regular`` is false). ``open()`` while it is the last.
+
+    ``link`` is what a symbolic link says, and ``original`` the member that a hard link is another name of.
+    """
 
     name: PurePosixPath
     size: int
     regular: bool
     open: Callable[[], IO[bytes]]
+    link: str = ""
+    original: str = ""
 
     @property
     def leads_out(self) -> bool:
@@ -93,12 +98,13 @@ def unpack(archive: Path, to: Path, progress: Progress) -> None:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     if passed:
-        progress.say(f"{passed} links or devices in {archive.name} were passed by")
+        progress.say(f"{passed} members of {archive.name} are no files, nor links to one of it, and were passed by")
 
 
 def _unpack(archive: Path, folder: Path, size: int, progress: Progress) -> int:
-    """Writes every file of ``archive`` under ``folder``; gives how many members were no files."""
-    passed = done = 0
+    """Writes every file of ``archive`` under ``folder``; gives how many members could not be files."""
+    done = 0
+    others: list[Member] = []
     with progress.steps(f"unpacking {archive.name}", size, "B") as advance, members(archive) as found:
         for member, position in found:
             if member.leads_out:
@@ -112,10 +118,29 @@ def _unpack(archive: Path, folder: Path, size: int, progress: Progress) -> int:
                 with member.open() as source, path.open("wb") as target:
                     shutil.copyfileobj(source, target, _CHUNK)
             else:
-                passed += 1
+                others.append(member)
             advance(max(0, position - done))
             done = max(done, position)
-    return passed
+    return sum(not _linked(member, folder) for member in others)
+
+
+def _linked(member: Member, folder: Path) -> bool:
+    """Makes the link that ``member`` is; False if it is none, or does not lead to something under ``folder``."""
+    path = folder / member.name
+    target = folder / member.original if member.original else path.parent / member.link
+    root = folder.resolve()
+    if not (member.link or member.original) or not target.exists() or not target.resolve().is_relative_to(root):
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() or not path.parent.resolve().is_relative_to(root):
+        return False
+    if member.original:
+        path.hardlink_to(target.resolve())
+    elif not member.link.startswith("/"):
+        path.symlink_to(member.link)
+    else:
+        return False
+    return True
 
 
 def _tar_members(raw: IO[bytes]) -> Iterator[tuple[Member, int]]:
@@ -134,7 +159,9 @@ def _of_tar(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Member:
         assert file
         return file
 
-    return Member(PurePosixPath(member.name), member.size, member.isreg(), opened)
+    link = member.linkname if member.issym() else ""
+    original = member.linkname if member.islnk() else ""
+    return Member(PurePosixPath(member.name), member.size, member.isreg(), opened, link, original)
 
 
 def _must_be_whole(tar: tarfile.TarFile) -> None:

@@ -16,6 +16,7 @@ from deepspeech_train.corpora._headers import Header, header
 from deepspeech_train.corpora._problems import Problem
 from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.corpora._threads import in_threads
+from deepspeech_train.data import audio
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.text import ENGLISH, Alphabet
 
@@ -25,9 +26,6 @@ FASTEST = 50.0
 
 #: Seconds by which a stated duration may miss the audio's own.
 TOLERANCE = 0.1
-
-#: Seconds by which a segment may end after its audio, and is then made to end with it.
-OVERHANG = 0.5
 
 
 @dataclass(frozen=True)
@@ -159,6 +157,6 @@ def _placed(utterance: Utterance, seconds: float) -> Utterance | Problem:
     end = utterance.start + utterance.duration
     if not 0 <= utterance.start < end:
         return Problem("duration mismatch", utterance.id, f"from {utterance.start:.2f} s to {end:.2f} s")
-    if end > seconds + OVERHANG or utterance.start >= seconds:
+    if end > seconds + audio.OVERSHOOT or utterance.start >= seconds:
         return Problem("duration mismatch", utterance.id, f"ends at {end:.2f} s, its audio at {seconds:.2f} s")
     return utterance if end <= seconds else replace(utterance, duration=seconds - utterance.start)

@@ -43,6 +43,15 @@ def at_least(corpus: str, options: object, least: int | float, *names: str) -> N
             )
 
 
+def one_of(corpus: str, options: object, name: str, *allowed: object) -> None:
+    """Raises :class:`SettingsError` if the field ``name`` of ``options`` is none of ``allowed``."""
+    if getattr(options, name) not in allowed:
+        raise SettingsError(
+            f"the option {name} of the corpus {corpus} is {getattr(options, name)!r}",
+            f"give {' or '.join(repr(value) for value in allowed)}",
+        )
+
+
 def near_match(word: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     """ "did you mean X? ", or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
