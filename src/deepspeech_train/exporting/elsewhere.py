@@ -1,7 +1,7 @@
 """Export on another backend: a child process with Keras on TensorFlow does it.
 
-The formats are made from TensorFlow's graphs. The child is given, pickled, over its standard input, the weights as arrays
-and what :func:`exporting.export` was called with; it answers with the folder and the comparisons, or the error.
+The formats are made from TensorFlow's graphs. The child is given, pickled, over its standard input, the weights as
+arrays and what :func:`exporting.export` was called with; it answers with the folder and the comparisons, or the error.
 """
 
 from __future__ import annotations
