@@ -22,7 +22,7 @@ from rapidfuzz.distance import Levenshtein
 from ..data.manifest import Utterance
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """Edits that turn reference into hypothesis, in words, and the character edits; sums for a set."""
 

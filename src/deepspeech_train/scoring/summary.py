@@ -116,12 +116,12 @@ def interval_text(interval: Interval | None) -> str:
 def _parts(title: str, parts: Sequence[Part]) -> list[str]:
     names = [part.name or "(not known)" for part in parts]
     width = max(map(len, names), default=0)
-    lines = ["", title, f"  {'':{width}}  utterances    words      WER   sub   del   ins      CER"]
+    lines = ["", title, f"  {'':{width}}  utterances    words      WER     sub     del     ins      CER"]
     for name, part in zip(names, parts, strict=True):
         score = part.score
         lines.append(
             f"  {name:{width}}  {part.utterances:10} {score.words:8} {percent(score.wer, 2):>8} "
-            f"{score.substitutions:5} {score.deletions:5} {score.insertions:5} {percent(score.cer, 2):>8}"
+            f"{score.substitutions:7} {score.deletions:7} {score.insertions:7} {percent(score.cer, 2):>8}"
         )
     return lines
 

@@ -45,7 +45,7 @@ _LIKE_AN_ID = re.compile(r"[0-9_]")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """The words of one utterance, and its speaker; ``""`` where that is not known."""
 
