@@ -262,7 +262,7 @@ def test_a_damaged_archive_is_named(recordings: dict[str, bytes], tmp_path: Path
     assert failure.value.hint
 
 
-def test_all_bad_recordings_are_named_and_counted(recordings: dict[str, bytes], tmp_path: Path) -> None:
+def test_bad_recordings_are_named_and_counted_and_not_used(recordings: dict[str, bytes], tmp_path: Path) -> None:
     spoilt = dict(recordings)
     spoilt["0_anna_0.wav"] = b"no audio"
     spoilt["1_anna_0.wav"] = wav(np.zeros(0, np.int16))
@@ -271,15 +271,35 @@ def test_all_bad_recordings_are_named_and_counted(recordings: dict[str, bytes], 
     source = in_folder(spoilt, tmp_path / "f")
     (source / "again").mkdir()
     (source / "again" / "4_carl_0.wav").write_bytes(recordings["4_carl_0.wav"])
+    corpus = corpora.load("fsdd", tmp_path, source, progress=False, **COUNTS)
+    assert len(corpus.test) == 16
+    assert not {"0_anna_0.wav", "1_anna_0.wav", "2_anna_0.wav"} & used(corpus, tmp_path)["test"].keys()
+    (listed,) = tmp_path.glob("fsdd-*/problems.jsonl")
+    problems = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert [(problem["kind"], problem["name"]) for problem in problems] == [
+        ("bad recording", "0_anna_0.wav"),
+        ("bad recording", "1_anna_0.wav"),
+        ("bad recording", "2_anna_0.wav"),
+        ("recording twice", "4_carl_0.wav"),
+        ("digit without a recording", "3 by bert"),
+    ]
+    assert [problem["detail"].split(":")[0] for problem in problems[:3]] == [
+        "is not audio that can be read",
+        "is empty",
+        "is cut short",
+    ]
+
+
+def test_nothing_left_is_told(recordings: dict[str, bytes], tmp_path: Path) -> None:
+    only_test = {name: content for name, content in recordings.items() if name.endswith("_0.wav")}
+    only_test["7_anna_45.wav"] = b"no audio"
     with pytest.raises(RecipeError) as failure:
-        corpora.load("fsdd", tmp_path, source, progress=False, **COUNTS)
-    lines = failure.value.message.splitlines()
-    assert lines[0] == "the corpus fsdd was not imported, 5 problems:"
-    assert lines[1].startswith("  bad recording: 3: 0_anna_0.wav (is not audio")
-    assert "1_anna_0.wav (is empty" in lines[1]
-    assert "2_anna_0.wav (is cut short" in lines[1]
-    assert lines[2] == "  recording twice: 1: 4_carl_0.wav"
-    assert lines[3] == "  digit without a recording: 1: 3 by bert (dev)"
+        corpora.load("fsdd", tmp_path, in_folder(only_test, tmp_path / "f"), progress=False, **COUNTS)
+    assert failure.value.message.splitlines() == [
+        "the corpus fsdd was not imported, 3 problems:",
+        "  no recording for the split: 2: train, dev",
+        "  bad recording: 1: 7_anna_45.wav (is not audio that can be read: Format not recognised.)",
+    ]
 
 
 def test_a_folder_of_something_else_is_told(tmp_path: Path) -> None:
@@ -335,36 +355,6 @@ def test_without_a_source_it_is_downloaded_once(
 
 
 @pytest.mark.usefixtures("no_source")
-def test_a_download_that_fails_says_how_to_give_a_copy(
-    recordings: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    content = in_tar(recordings, tmp_path / "fsdd.tar.gz").read_bytes()
-
-    def short(request: http.server.BaseHTTPRequestHandler) -> None:
-        request.send_response(200)
-        request.send_header("Content-Length", str(len(content)))
-        request.end_headers()
-        request.wfile.write(content[: len(content) // 2])
-
-    def failure(url: str) -> str:
-        monkeypatch.setattr(fsdd, "URL", url)
-        with pytest.raises(RecipeError) as raised:
-            corpora.load("fsdd", tmp_path / "corpora", progress=False, **COUNTS)
-        assert "ds_fsdd_source" in raised.value.hint
-        assert [path.suffix for path in (tmp_path / "corpora").iterdir()] == [".lock"] * seen
-        return raised.value.message
-
-    seen = 1
-    with served(short) as url:
-        assert "ended early" in failure(url)
-    seen = 2
-    assert "Connection refused" in failure(url.replace("fsdd.tar", "gone.tar"))
-    seen = 3
-    with served(lambda request: request.send_error(404)) as url:
-        assert "Not Found" in failure(url)
-
-
-@pytest.mark.usefixtures("no_source")
 def test_the_source_may_come_from_the_environment(
     recordings: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,7 +364,9 @@ def test_the_source_may_come_from_the_environment(
 
 @pytest.mark.parametrize("options", [{}, {"split": "speaker"}])
 def test_the_real_data_is_used_evenly(tmp_path: Path, options: dict[str, object]) -> None:
-    corpus = corpora.load("fsdd", tmp_path, support.shared_data("fsdd.tar.xz"), progress=False, **options)
+    # Four digits a string on average: enough strings for every recording to be used, and no more.
+    enough = {"train_utterances": 650, "dev_utterances": 100, "test_utterances": 180}
+    corpus = corpora.load("fsdd", tmp_path, support.shared_data("fsdd.tar.xz"), progress=False, **options, **enough)
     usage = used(corpus, tmp_path)
     assert not usage["train"].keys() & usage["dev"].keys()
     assert not usage["train"].keys() & usage["test"].keys()
@@ -390,5 +382,4 @@ def test_the_real_data_is_used_evenly(tmp_path: Path, options: dict[str, object]
         assert "theo" not in {utterance.speaker for utterance in (*corpus.train, *corpus.dev)}
     else:
         assert len({utterance.speaker for utterance in corpus.test}) == 5
-    assert len(corpus.train) == 3500
-    assert len({utterance.text for utterance in corpus.test}) > 200
+    assert len({utterance.text for utterance in corpus.test}) > 120

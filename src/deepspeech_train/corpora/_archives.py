@@ -1,7 +1,8 @@
 """Archives (.tar, .tar.gz, .tgz, .tar.xz, .tar.bz2, .zip), read so that none can do harm.
 
 A member whose path leads out of the archive makes the whole archive refused. Links are made when every file is there,
-so that nothing is written through one, and only those to a file of the same archive; devices never. An archive that ends early or is damaged is told, and nothing of it is kept.
+so that nothing is written through one, and only those to something in the same archive; devices never. An archive that
+ends early or is damaged is told, and nothing of it is kept.
 """
 
 from __future__ import annotations
@@ -121,7 +122,11 @@ def _unpack(archive: Path, folder: Path, size: int, progress: Progress) -> int:
                 others.append(member)
             advance(max(0, position - done))
             done = max(done, position)
-    return sum(not _linked(member, folder) for member in others)
+    while left := [member for member in others if not _linked(member, folder)]:
+        if len(left) == len(others):
+            return len(left)
+        others = left  # a link to a link waits for it
+    return 0
 
 
 def _linked(member: Member, folder: Path) -> bool:

@@ -195,7 +195,7 @@ def _import(request: Request, final: Path, progress: Progress) -> None:
         for line in _problems.lines(problems):
             progress.say(f"  {line}")
     sizes = ", ".join(
-        f"{split} {size['utterances']} utterances ({size['seconds']:.0f} s)" for split, size in _sizes(splits).items()
+        f"{split} {size['utterances']} utterances ({length(size['seconds'])})" for split, size in _sizes(splits).items()
     )
     progress.say(f"imported into {final}: {sizes}")
 
@@ -214,6 +214,11 @@ def _whole(request: Request, workplace: Workplace) -> tuple[Splits, list[Problem
         problems += undecodable
         _problems.raise_for(_checks.faults(splits, request.rules), request.name, hint, problems)
     return splits, problems
+
+
+def length(seconds: float) -> str:
+    """So many seconds in the unit that suits them."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds:.0f} s"
 
 
 def _stem(name: str) -> str:

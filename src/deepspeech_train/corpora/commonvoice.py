@@ -7,7 +7,8 @@ download without an account: Mozilla asks who takes the data to agree to its ter
 A TSV file has a line of names, and among them ``client_id`` (the speaker), ``path`` (the clip) and ``sentence``; its
 fields are not quoted. ``clip_durations.tsv``, which newer releases have, is checked against the clips. The official
 splits share no speaker. ``train="validated"`` takes every validated clip of a speaker who is in neither dev nor test,
-which is several times as many. ``wav=1`` writes 16-bit WAV files, which need not be decoded and resampled in every epoch.
+which is several times as many. ``wav=1`` writes 16-bit WAV files, which need not be decoded and resampled in every
+epoch.
 
 For a language that is written with more than a to z, set ``ds_alphabet``.
 """
