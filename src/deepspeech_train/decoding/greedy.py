@@ -17,6 +17,7 @@ class Greedy:
 
     alphabet: Alphabet
     seconds_per_frame: float
+    remarks: tuple[str, ...] = ()
 
     def decode(self, logits: npt.NDArray[np.float32], lengths: npt.NDArray[np.int32]) -> list[Hypothesis]:
         """One hypothesis an utterance from ``logits`` (batch, frames, alphabet.size) and ``lengths`` (batch,).
