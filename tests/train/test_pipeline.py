@@ -244,11 +244,14 @@ def test_a_batch_of_which_nothing_is_left_is_passed_over_and_counted(
     assert _take(_pipeline([]).batches(1)) == _take(_pipeline([], fixed=True).evaluation_batches()) == []
 
 
-def test_evaluation_leaves_out_only_what_cannot_be_read(tmp_path: Path) -> None:
+def test_evaluation_leaves_out_only_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = _pipeline(tuple(_tricky(tmp_path).values()))
     kept = _ids(_take(pipeline.evaluation_batches()))
     assert set(pipeline.left_out) == {"truncated", "infinite", "nan", "unreadable", "empty", "missing"}
     assert set(kept) == set(REASONS) - set(pipeline.left_out) | {"good"} | set(REMARKS)
+    read = _reads(monkeypatch)
+    assert _ids(_take(pipeline.evaluation_batches())) == kept
+    assert sorted(read) == sorted(kept)
 
 
 def test_audio_longer_than_allowed_is_found_whatever_the_manifest_says(utterances: tuple[Utterance, ...]) -> None:
@@ -351,6 +354,9 @@ def test_a_fault_of_the_program_is_raised_and_not_blamed_on_an_utterance(
     with pytest.raises(ZeroDivisionError), pipeline.batches(1) as batches:
         next(batches)
     assert pipeline.left_out == {}
+    assert _no_threads()
+    with pytest.raises(ZeroDivisionError):
+        next(pipeline.batches(1))
     assert _no_threads()
 
 

@@ -82,9 +82,8 @@ class Augmentation:
             random.uniform(self.snr_low, self.snr_high),
             random.uniform(-1, 1),
         )
-        if self.speed and len(samples) / speed >= max(shortest, _SHORTEST * sample_rate):
+        if self.speed and len(samples) / speed >= _SHORTEST * sample_rate:
             quicker: Floats = soxr.resample(samples, sample_rate * speed, sample_rate, quality="MQ")
-            # A sample more or less, as the filter rounds, must not undo what was just made sure of.
             samples = quicker if len(quicker) >= shortest else samples
         if noisy:
             samples = _mixed(samples, self._noise(len(samples), sample_rate, random), snr)

@@ -36,7 +36,7 @@ _BIN_FLOOR = 1e-8
 _DEVIATION_FLOOR = 1e-3
 #: Frames transformed at a time: what is between the steps stays in the processor's cache, which halves the time, and
 #: an hour of audio needs little memory.
-_BLOCK = 64
+_BLOCK = 128
 
 
 @dataclass(frozen=True)

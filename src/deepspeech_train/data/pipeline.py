@@ -73,7 +73,7 @@ class Pipeline:
         self.left_out: dict[str, str] = {}
         #: What was found about utterances that are used, by id.
         self.remarks: dict[str, str] = {}
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or _cores()
         self.prefetch = max(1, prefetch)
         self.batching = batching
         self._seed = seed
@@ -153,6 +153,14 @@ class Pipeline:
         if bound and len(work.places) == 1 and self._durations[work.places[0]] > bound:
             name = self.utterances[work.places[0]].id
             self.remarks.setdefault(name, f"longer than max_batch_seconds = {bound:g}: a batch alone")
+
+
+def _cores() -> int:
+    """Those that this process may use, where the system tells; what a job scheduler gave it."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 @dataclass
