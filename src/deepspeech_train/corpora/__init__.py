@@ -72,8 +72,18 @@ def load(
     check(name, options)
     module = _module(name)
     characters = alphabet or ENGLISH
+    from deepspeech_train.corpora._progress import Progress
+
+    shown = Progress(name, progress)
     if name == IN_PLACE:
-        return _in_place(module, source, options, characters, max_duration)
+        if source:
+            raise SettingsError(
+                f"the corpus {IN_PLACE} has no source, {source} was given",
+                "name the manifests of its splits in the options train, dev and test",
+            )
+        chosen = _options.parse(IN_PLACE, module.Options, options)
+        read: Corpus = module.load(chosen, characters, max_duration, shown)
+        return read
     given = source or os.environ.get(f"ds_{name}_source")
     place = Path(given).expanduser() if given else None
     if place and not place.exists():
@@ -83,22 +93,9 @@ def load(
             "give the path of a local copy, or leave it out to get the data from where it is published",
         )
     from deepspeech_train.corpora import _importing
-    from deepspeech_train.corpora._progress import Progress
 
     request = _importing.Request(name, module.plan(place, seed, options), characters, max_duration)
-    return _importing.imported(request, Path(folder).expanduser(), Progress(name, progress))
-
-
-def _in_place(
-    module: ModuleType, source: object, options: Mapping[str, object], alphabet: Alphabet, max_duration: float
-) -> Corpus:
-    if source:
-        raise SettingsError(
-            f"the corpus {IN_PLACE} has no source, {source} was given",
-            "name the manifests of its splits in the options train, dev and test",
-        )
-    corpus: Corpus = module.load(_options.parse(IN_PLACE, module.Options, options), alphabet, max_duration)
-    return corpus
+    return _importing.imported(request, Path(folder).expanduser(), shown)
 
 
 def _module(name: str) -> ModuleType:

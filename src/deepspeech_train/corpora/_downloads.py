@@ -44,11 +44,12 @@ class _Cut(Exception):
     """The connection ended before the file did; the message says how."""
 
 
-def download(url: str, target: Path, progress: Progress, how_to_give: str, sha256: str | None = None) -> None:
+def download(url: str, target: Path, progress: Progress, how_to_give: str, sha256: str | None = None) -> str:
     """Writes what ``url`` gives to ``target``, whose folder is there; goes on where an earlier call was cut.
 
-    Raises :class:`RecipeError` if it cannot be had, is shorter than the server says, is too much for the disk, or is
-    not what ``sha256`` says; ``how_to_give`` is the hint that tells how to use a local copy instead.
+    Gives the SHA-256 of it. Raises :class:`RecipeError` if it cannot be had, is shorter than the server says, is too
+    much for the disk, or is not what ``sha256`` says; ``how_to_give`` is the hint that tells how to use a local copy
+    instead.
     """
     part = target.with_name(f"{target.name}.part")
     waits = list(WAITS)
@@ -75,10 +76,18 @@ def download(url: str, target: Path, progress: Progress, how_to_give: str, sha25
         except (urllib.error.URLError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise RecipeError(f"cannot download {url}: {reason}", how_to_give) from error
-    if sha256:
-        _must_be(part, sha256, url, progress, how_to_give)
+    found = _sha256(part, progress)
+    if sha256 and found != sha256:
+        size = _size(part)
+        part.unlink()
+        _beginning_path(part).unlink(missing_ok=True)
+        raise RecipeError(
+            f"{url} gave something else than the file it was ({size} bytes, SHA-256 {found})",
+            f"it was thrown away: try again, or {how_to_give}",
+        )
     part.replace(target)
     _beginning_path(part).unlink(missing_ok=True)
+    return found
 
 
 def _fetch(url: str, part: Path, progress: Progress) -> None:
@@ -87,7 +96,8 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
     have = _size(part) if known and known.url == url else 0
     if have and known and have == known.size:
         return
-    request = urllib.request.Request(url)
+    # Some servers refuse what calls itself Python.
+    request = urllib.request.Request(url, headers={"User-Agent": "deepspeech-train"})
     if have and known:
         request.add_header("Range", f"bytes={have}-")
         if known.validator:
@@ -107,8 +117,10 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
             _receive(answer, part, have, total, progress)
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+            # The file on the server has become shorter.
             part.unlink(missing_ok=True)
-            raise _Cut("the file on the server has become shorter") from error
+            _fetch(url, part, progress)
+            return
         if error.code >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
             raise _Cut(f"{error.code} {error.reason}") from error
         raise
@@ -124,7 +136,8 @@ def _receive(answer: http.client.HTTPResponse, part: Path, have: int, total: int
     name = part.name.removesuffix(".part")
     with part.open("ab") as file, progress.steps(f"downloading {name}", total, "B") as advance:
         advance(have)
-        while chunk := answer.read(_CHUNK):
+        # read() would wait for a whole chunk, and lose the beginning of it when the line breaks.
+        while chunk := answer.read1(_CHUNK):
             file.write(chunk)
             have += len(chunk)
             advance(len(chunk))
@@ -151,21 +164,13 @@ def _must_fit(part: Path, length: int, url: str) -> None:
         )
 
 
-def _must_be(part: Path, sha256: str, url: str, progress: Progress, how_to_give: str) -> None:
-    """Raises :class:`RecipeError`, and takes ``part`` away, if its hash is another one."""
+def _sha256(part: Path, progress: Progress) -> str:
     digest = hashlib.sha256()
-    size = _size(part)
-    with part.open("rb") as file, progress.steps("checking the checksum", size, "B") as advance:
+    with part.open("rb") as file, progress.steps("computing the checksum", _size(part), "B") as advance:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             advance(len(chunk))
-    if digest.hexdigest() != sha256:
-        part.unlink()
-        _beginning_path(part).unlink(missing_ok=True)
-        raise RecipeError(
-            f"{url} gave something else than the file it was ({size} bytes, SHA-256 {digest.hexdigest()})",
-            f"it was thrown away: try again, or {how_to_give}",
-        )
+    return digest.hexdigest()
 
 
 def _size(path: Path) -> int:

@@ -2,7 +2,7 @@
 
 A corpus lies under ``FOLDER/NAME-KEY/``, KEY being a hash of everything that decides its content::
 
-    corpus.json     name, what KEY was made of, hours and utterances of each split
+    corpus.json     name, what KEY was made of, what was downloaded, seconds and utterances of each split
     train.jsonl     manifests (see data/manifest.py); dev.jsonl and test.jsonl likewise
     problems.jsonl  what was left out, and why (see _problems.py)
     audio/...       the audio, where it does not stay where the source has it
@@ -43,12 +43,16 @@ Splits = dict[str, list[Utterance]]
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where an importer works: ``folder`` is the new corpus's own, ``home`` the one of all corpora."""
+    """Where an importer works: ``folder`` is the new corpus's own, ``home`` the one of all corpora.
+
+    ``received`` is what was downloaded; ``corpus.json`` keeps it, for those who want to know of which data it is.
+    """
 
     name: str
     home: Path
     folder: Path
     progress: Progress
+    received: list[dict[str, object]] = field(default_factory=list)
 
     @contextmanager
     def downloaded(self, url: str, how_to_give: str, sha256: str | None = None) -> Iterator[Path]:
@@ -56,7 +60,8 @@ class Workplace:
         with self._alone(self._downloads) as folder:
             path = folder / url.rstrip("/").rpartition("/")[2]
             if not path.exists():
-                _downloads.download(url, path, self.progress, how_to_give, sha256)
+                found = _downloads.download(url, path, self.progress, how_to_give, sha256)
+                self.received.append({"url": url, "bytes": path.stat().st_size, "sha256": found})
             try:
                 yield path
             except _archives.BadArchive:
@@ -183,7 +188,9 @@ def _import(request: Request, final: Path, progress: Progress) -> None:
         for split in SPLITS:
             write_manifest(partial / f"{split}.jsonl", splits[split])
         _problems.write(partial, problems)
-        about = {"name": request.name, "made_from": request.identity, "splits": _sizes(splits)}
+        about: dict[str, object] = {"name": request.name, "made_from": request.identity, "splits": _sizes(splits)}
+        if workplace.received:
+            about["downloaded"] = workplace.received
         (partial / "corpus.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         partial.chmod(0o755)  # mkdtemp makes it private; a corpus is shared like any other folder
         partial.rename(final)
