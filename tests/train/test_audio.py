@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import soundfile
 
 import support
 from deepspeech_train.data import audio
-from deepspeech_train.data.manifest import Utterance
+from deepspeech_train.data.manifest import Span, Utterance
 from deepspeech_train.errors import RecipeError
 
 
@@ -137,3 +138,103 @@ def test_what_is_written_is_16_bit(tmp_path: Path) -> None:
     audio.write_wav(tmp_path / "a.wav", samples, 16000)
     assert soundfile.info(tmp_path / "a.wav").subtype == "PCM_16"
     np.testing.assert_allclose(audio.load(tmp_path / "a.wav"), samples, atol=1 / 32768)
+
+
+def made(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | None = None) -> Path:
+    soundfile.write(path, samples, rate, subtype=subtype, format="NIST" if path.suffix == ".sph" else None)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.sph", "a.ogg", "a.mp3"])
+def test_a_segment_and_a_span_give_the_samples_of_the_file(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / name, np.stack([tone(300, 16000), tone(500, 16000)], axis=1))
+    whole = audio.load(path)
+    shard = tmp_path / "shard"
+    shard.write_bytes(b"before" + path.read_bytes() + b"after")
+    span = Span(6, path.stat().st_size)
+    np.testing.assert_array_equal(audio.load(Utterance("a", shard, 1.0, "", "", span=span)), whole)
+    for limit in (1 << 20, 10):  # read at once, and through the open file
+        monkeypatch.setattr(audio, "_AT_ONCE", limit)
+        segment = audio.load(Utterance("a", path, 0.25, "", "", start=0.5))
+        assert len(segment) == 4000
+        np.testing.assert_array_equal(audio.load(Utterance("a", shard, 0.25, "", "", start=0.5, span=span)), segment)
+        # MP3 and OGG decode from a frame before the place, with a state that may differ in the last bits.
+        np.testing.assert_allclose(segment, whole[8000:12000], atol=0 if name[2:] in ("wav", "flac", "sph") else 1e-3)
+
+
+@pytest.mark.parametrize(("start", "duration"), [(0.9, 0.7), (1.0, 0.1), (2.0, 0.1), (0.5, 1e-6)])
+def test_a_segment_that_is_not_there_is_named(tmp_path: Path, start: float, duration: float) -> None:
+    path = made(tmp_path / "a.wav", tone(300, 16000))
+    with pytest.raises(RecipeError, match=r"a\.wav \(utterance u\) has 1\.00 seconds, and the segment is from"):
+        audio.load(Utterance("u", path, duration, "", "", start=start))
+
+
+def test_a_segment_may_end_a_little_after_its_recording_but_not_if_that_is_cut_short(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.wav", tone(300, 16000))
+    assert len(audio.load(Utterance("u", path, 0.75, "", "", start=0.5))) == 8000
+    path.write_bytes(path.read_bytes()[:-4000])
+    assert len(audio.load(Utterance("u", path, 0.2, "", "", start=0.5))) == 3200
+    with pytest.raises(RecipeError, match="it is cut short"):
+        audio.load(Utterance("u", path, 0.5, "", "", start=0.5))
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.sph", "a.ogg", "a.mp3"])
+@pytest.mark.parametrize("kept", [0.3, 0.7, 0.95])
+def test_a_file_that_is_cut_short_is_told_whatever_it_is(tmp_path: Path, name: str, kept: float) -> None:
+    path = made(tmp_path / name, np.random.default_rng(1).uniform(-0.3, 0.3, 32000))
+    content = path.read_bytes()
+    path.write_bytes(content[: round(len(content) * kept)])
+    with pytest.raises(RecipeError, match=r"a\.[a-z0-9]+ "):
+        audio.load(path)
+
+
+def test_what_was_recorded_is_told(tmp_path: Path) -> None:
+    path = made(tmp_path / "a.flac", np.stack([tone(300, 44100)] * 2, axis=1), 44100)
+    recording = audio.recording(path)
+    assert (recording.rate, recording.channels, recording.samples.shape) == (44100, 2, (16000,))
+    assert audio.inspect(path) == audio.Header(44100, 2, 1.0, 44100, "PCM_16", "FLAC")
+    for source in (made(tmp_path / "empty.wav", np.zeros(0)), tmp_path / "absent", tmp_path):
+        with pytest.raises(RecipeError):
+            audio.inspect(source)
+
+
+def test_silence_is_told() -> None:
+    assert audio.is_silent(np.zeros(10, np.float32))
+    assert audio.is_silent(np.full(10, 0.25, np.float32))
+    assert not audio.is_silent(np.array([0, 0, 1e-6], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"NIST_1A\n   1024\nsample_count -i 5\nsample_coding -s26 pcm,embedded-shorten-v2.00\nend_head\n", "sph2pipe"),
+        (b"<!DOCTYPE html><title>404</title>", "what a server answered"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
+    ],
+)
+def test_what_is_no_audio_and_why(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "a.sph").write_bytes(content.ljust(2000, b"\0"))
+    with pytest.raises(RecipeError, match=told):
+        audio.load(tmp_path / "a.sph")
+
+
+@pytest.mark.parametrize(
+    ("subtype", "kind"), [("PCM_16", "flac"), ("ULAW", "flac"), ("PCM_24", "flac"), ("FLOAT", "wav"), ("PCM_32", "wav")]
+)
+def test_a_cut_loses_nothing_and_is_the_same_bytes_at_any_time(
+    tmp_path: Path, subtype: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made(tmp_path / "a.wav", np.stack([tone(300, 22050), tone(500, 22050)], axis=1), 22050, subtype)
+    utterance = Utterance("u", path, 0.5, "", "", start=0.25)
+    content, suffix = audio.cut(utterance)
+    assert suffix == kind
+    (tmp_path / "cut").write_bytes(content)
+    np.testing.assert_array_equal(audio.load(tmp_path / "cut"), audio.load(utterance))
+    assert audio.inspect(tmp_path / "cut").channels == 2
+    time.sleep(1.1 if subtype == "FLOAT" else 0)  # libsndfile's float WAV holds the second in which it was written
+    assert audio.cut(utterance)[0] == content
+    sixteen, suffix = audio.cut(utterance, wav=True)
+    (tmp_path / "cut").write_bytes(sixteen)
+    assert (suffix, soundfile.info(tmp_path / "cut").subtype) == ("wav", "PCM_16")

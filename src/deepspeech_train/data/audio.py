@@ -13,6 +13,7 @@ Header(rate=44100, channels=2, seconds=3.1, frames=136710, subtype='PCM_16', for
 from __future__ import annotations
 
 import io
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,7 +39,10 @@ SAMPLE_RATE = 16_000
 OVERSHOOT = 0.5
 
 #: A file up to this many bytes is read at once, which is quicker than libsndfile's small reads through Python.
-_AT_ONCE = 16 << 20
+_AT_ONCE = 4 << 20
+
+#: Samples of MP3 decoded before a segment: 32 frames, more than hold the 511 bytes that a frame may reach back.
+_MP3_RUN_UP = 32 * 1152
 
 _NPY_MAGIC = b"\x93NUMPY"
 
@@ -88,7 +92,7 @@ def inspect(source: Utterance | Path | str) -> Header:
 
     Raises :class:`RecipeError` as :func:`load` does, but reads no samples, so that damage inside is not seen.
     """
-    with _errors_named(source), _opened(source) as file, _sound(file) as sound:
+    with _errors_named(source), _opened(source, at_once=False) as file, _sound(file) as sound:
         if sound.frames == 0:
             raise ValueError("is empty: it holds no samples")
         return _header(sound)
@@ -187,7 +191,10 @@ def _read(file: BinaryIO, start: float | None, duration: float) -> tuple[Samples
         promised, rate = sound.frames, sound.samplerate
         if start is not None:
             first, promised = _place(sound, start, duration, cut_short=bool(missing))
-            sound.seek(first)
+            # A frame of MP3 uses bits of those before it: begun in the middle, it is silent or noise.
+            before = min(first, _MP3_RUN_UP) if sound.subtype.startswith("MPEG") else 0
+            sound.seek(first - before)
+            sound.read(before, dtype="float32")
         channels: Samples = sound.read(promised, dtype="float32", always_2d=True)
         whole_numbers = sound.subtype.startswith(("PCM_", "ULAW", "ALAW"))
     if len(channels) == 0:
@@ -236,15 +243,15 @@ def _sound(file: BinaryIO) -> Iterator[soundfile.SoundFile]:
 
 
 @contextmanager
-def _opened(source: Utterance | Path | str) -> Iterator[BinaryIO]:
+def _opened(source: Utterance | Path | str, *, at_once: bool = True) -> Iterator[BinaryIO]:
     if isinstance(source, Utterance) and source.span is not None:
         yield io.BytesIO(_span_bytes(source))
         return
     path = source.audio if isinstance(source, Utterance) else Path(source)
     with path.open("rb") as file:
-        content = file.read(_AT_ONCE)
-        if len(content) < _AT_ONCE:
-            yield io.BytesIO(content)
+        # Of a long recording a segment is wanted, and of any file perhaps the header alone.
+        if at_once and os.fstat(file.fileno()).st_size <= _AT_ONCE:
+            yield io.BytesIO(file.read())
         else:
             yield file
 
