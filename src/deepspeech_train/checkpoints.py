@@ -97,7 +97,9 @@ def save(
     path: Path, variables: Mapping[str, Any], progress: Progress, settings: Settings, statistics: Statistics | None
 ) -> None:
     """Writes a checkpoint; RecipeError when the file system refuses."""
-    arrays = {name: np.asarray(variable.value) for name, variable in variables.items()}
+    from . import computing  # Keras takes seconds to load
+
+    arrays = {name: computing.array(variable) for name, variable in variables.items()}
     _write(path, arrays, progress, settings, statistics, [getattr(item, "path", "") for item in variables.values()])
 
 
@@ -136,7 +138,7 @@ def load_network(path: Path | str, **changes: Any) -> Network:
     found = checkpoint_file(Path(path))
     arrays, _, about = _read(found)
     settings = dataclasses.replace(_settings(found, about), **changes)
-    from . import models  # Keras takes seconds to load, and what reads a learning curve does not need it
+    from . import models
 
     model = models.build(settings)
     of_model = {name: array for name, array in arrays.items() if name.startswith("model/")}
@@ -197,6 +199,8 @@ def transfer(path: Path, model: Any, settings: Settings) -> str:
     The networks must be the same but for the alphabet: outputs of characters that both have are taken, with the blank;
     the others stay as they were made. RecipeError for another network, naming the first that does not fit.
     """
+    from . import computing
+
     found = checkpoint_file(path)
     arrays, _, about = _read(found)
     before = _settings(found, about).characters
@@ -223,11 +227,10 @@ def transfer(path: Path, model: Any, settings: Settings) -> str:
                 hint,
             )
         if np.issubdtype(array.dtype, np.inexact):  # the random state of dropout is this run's own
-            value = np.array(variable.value)
+            value = array
             if is_output:
+                value = np.array(computing.array(variable))
                 value[..., to] = array[..., of]
-            else:
-                value = array
             assigned.append((variable, value))
     for variable, value in assigned:
         variable.assign(value)

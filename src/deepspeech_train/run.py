@@ -16,11 +16,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from . import computing, corpora, decoding, exporting, models, results, scoring, training
+from . import computing, corpora, decoding, exporting, model_card, models, results, scoring, training
 from .checkpoints import Network, Progress
 from .data import augment
 from .data.batches import Batching
-from .data.features import Statistics, corpus_statistics
+from .data.features import Statistics
+from .data.loading import corpus_statistics
 from .data.manifest import Corpus, Utterances
 from .data.pipeline import Pipeline, usable
 from .errors import RecipeError, SettingsError
@@ -73,6 +74,7 @@ def begin(settings: Settings) -> Run:
     if settings.checkpoint_dir and settings.checkpoint_step:
         _make_writable(settings.checkpoint_dir, "checkpoint_dir")
     if settings.export_dir:
+        exporting.check(settings.export_formats)
         _make_writable(settings.export_dir, "export_dir")
     logs = _new_folder(settings.logs_dir, started.strftime("%Y%m%d-%H%M%S"))
     folders = Folders(
@@ -123,7 +125,7 @@ def load_data(settings: Settings, corpus: Corpus) -> Data:
 
 def train(run: Run, model: Any, data: Data) -> Progress:
     """Trains ``model``; see :func:`training.train`."""
-    return training.train(model, data.train, data.dev, run.settings, run.folders)
+    return training.train(model, data.train, data.dev, run.settings, run.folders, data.statistics)
 
 
 def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
@@ -164,10 +166,18 @@ def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[S
     if run.settings.export_dir is not None:
         try:
             network = Network(model, run.settings, data.statistics, models.stride(run.settings))
-            version = exporting.export(network, run.settings.export_dir, run.settings.remove_export)
+            exported = exporting.export(
+                network,
+                run.settings.export_dir,
+                run.settings.export_formats,
+                remove=run.settings.remove_export,
+                utterances=exporting.some(data.corpus.test),
+                about=model_card.About.of_run(outcome),
+            )
         except RecipeError as error:
             raise RecipeError(error.message, f"{error.hint} The results are in {run.folders.result}.") from error
-        print(f"Exported the model to {version}.")
+        print(exported.table())
+        print(f"Exported the model to {exported.folder}.", flush=True)
     return run.folders.result
 
 
@@ -202,6 +212,7 @@ def _pipeline(
         prefetch=settings.prefetch_batches,
         cache=settings.feature_cache,
         fixed=computing.fixed_shapes(settings),
+        max_duration=settings.max_duration,
     )
 
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from . import checkpoints, computing, decoding, schedules, scoring
 from .checkpoints import Epoch, Progress
 from .data.batches import Batch
+from .data.features import Statistics
 from .data.pipeline import Pipeline
 from .errors import RecipeError
 from .evaluation import Evaluator
@@ -54,17 +55,18 @@ def train(
     validation: Pipeline,
     settings: Settings,
     folders: Folders,
+    statistics: Statistics | None = None,
 ) -> Progress:
     """Trains ``model`` in place and returns where it got to; the model then has its best validated weights
     (smallest validation WER, then loss; with ``average_best`` the mean of the best, where that is better), or its
-    last where none were kept.
+    last where none were kept. ``statistics`` are kept with it in its checkpoints.
 
     Raises TrainingStopped on SIGTERM or Ctrl-C, after a checkpoint; RecipeError when there is nothing to
     train on, too many batches had no finite loss, or too many utterances cannot be used.
     """
     if not len(training.utterances):
         raise RecipeError("There is no utterance to train on.", "See the importer's options and ds_limit_train.")
-    return _Trainer(model, training, validation, settings, folders).run()
+    return _Trainer(model, training, validation, settings, folders, statistics).run()
 
 
 class _Trainer:
@@ -75,9 +77,10 @@ class _Trainer:
         validation: Pipeline,
         settings: Settings,
         folders: Folders,
+        statistics: Statistics | None,
     ) -> None:
         self.model, self.settings, self.folders = model, settings, folders
-        self.training, self.validation = training, validation
+        self.training, self.validation, self.statistics = training, validation, statistics
         if settings.init_checkpoint and not settings.restore_checkpoint:
             print(checkpoints.transfer(settings.init_checkpoint, model, settings), flush=True)
         self.step = computing.training_step(model, settings)
@@ -282,7 +285,7 @@ class _Trainer:
         if len(lines) > 1:
             paths = [folder / _name_of(line.epoch) for line in lines]
             target = folder / checkpoints.AVERAGED
-            checkpoints.average(paths, target, self.model, self.progress, settings, self.training.statistics)
+            checkpoints.average(paths, target, self.model, self.progress, settings, self.statistics)
             mean = self.evaluator.evaluate(self.validation)
             told = f"The mean of epochs {', '.join(str(line.epoch) for line in lines)}"
             if mean.score.wer is not None and mean.score.wer <= (lines[0].validation_wer or 0):
@@ -300,7 +303,7 @@ class _Trainer:
     def save(self, name: str) -> None:
         self.step.publish()
         path = self.folders.checkpoints / name
-        checkpoints.save(path, self.step.variables, self.progress, self.settings, self.training.statistics)
+        checkpoints.save(path, self.step.variables, self.progress, self.settings, self.statistics)
         if name == checkpoints.LAST:
             self.saved_at = time.monotonic()
 

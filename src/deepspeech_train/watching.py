@@ -72,7 +72,7 @@ class Watch:
                 if value is not None:
                     _write(name, np.float32(value), "scalars", data_class=1)
             for variable in model.trainable_variables:
-                counts, edges = np.histogram(np.asarray(variable.value), bins=_BUCKETS)
+                counts, edges = np.histogram(computing.array(variable), bins=_BUCKETS)
                 buckets = np.stack([edges[:-1], edges[1:], counts], axis=1)  # left edge, right edge, count
                 _write(variable.path, buckets, "histograms", data_class=2)
         self._writer.flush()

@@ -57,7 +57,7 @@ def test_a_scale_that_is_too_large_for_float16_goes_down_and_no_batch_is_blamed(
 def test_it_stops_early_when_validation_gets_no_better(
     smoke: Settings, corpus: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 2 else 3.0)
+    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 2 else 0.0)
     progress, _, _, _ = _train(dataclasses.replace(smoke, epochs=20, early_stop=2), corpus)
     assert progress.best_epoch is not None
     assert progress.epoch == progress.best_epoch + 2

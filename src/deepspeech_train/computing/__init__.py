@@ -141,6 +141,12 @@ def profiler() -> Profiler:
     return TensorFlowProfiler()
 
 
+def array(variable: Any) -> npt.NDArray[Any]:
+    """The value of a variable of Keras, also of one that is on several GPUs."""
+    value: npt.NDArray[Any] = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable))
+    return value
+
+
 def named_variables(model: Any, optimizer: Any) -> dict[str, Any]:
     """Every variable of both, by names that do not depend on what else the process has made."""
     variables = {f"model/{place:03d}": variable for place, variable in enumerate(model.variables)}

@@ -96,7 +96,7 @@ def _compiled(strategy: Any, model: Any, optimizer: Any, settings: Settings) -> 
         return model({"features": features, "frames": frames}, training=True)
 
     if settings.xla:  # the loss has a kernel of its own, which XLA does not know
-        logits_of = tf.function(logits_of, jit_compile=True)
+        logits_of = tf.function(logits_of, jit_compile=True, autograph=False)
 
     def gradients_of(features: Any, frames: Any, labels: Any, label_lengths: Any, scale: Any) -> tuple[Any, ...]:
         replica = tf.distribute.get_replica_context()
@@ -128,18 +128,24 @@ def _compiled(strategy: Any, model: Any, optimizer: Any, settings: Settings) -> 
         before = strategy.run(lambda: [tf.identity(variable.value) for variable in others])
         losses, norm, finite, gradients = strategy.run(gradients_of, (features, frames, labels, label_lengths, scale))
         finite = strategy.experimental_local_results(finite)[0]
-        if finite:
+
+        def learn() -> Any:
             strategy.run(apply, (rate, gradients))
-        else:  # batch normalisation has already taken the batch into its statistics
+            return finite
+
+        def forget() -> Any:  # batch normalisation has already taken the batch into its statistics
             strategy.run(restore, (before,))
+            return finite
+
+        tf.cond(finite, learn, forget)
         return losses, strategy.experimental_local_results(norm)[0], finite
 
     if copies > 1:
-        return tf.function(step, reduce_retracing=True)
+        return tf.function(step, reduce_retracing=True, autograph=False)
     ints, floats = tf.TensorSpec((None,), tf.int32), tf.TensorSpec(())
     features_spec = tf.TensorSpec((None, None, settings.feature_options.size))
     labels_spec = tf.TensorSpec((None, None), tf.int32)
-    return tf.function(step, input_signature=[features_spec, ints, labels_spec, ints, floats, floats])
+    return tf.function(step, input_signature=[features_spec, ints, labels_spec, ints, floats, floats], autograph=False)
 
 
 def _shared(strategy: Any, array: Any, copies: int, fill: int) -> Any:
