@@ -149,19 +149,23 @@ def made(path: Path, samples: np.ndarray, rate: int = 16000, subtype: str | None
 def test_a_segment_and_a_span_give_the_samples_of_the_file(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = made(tmp_path / name, np.stack([tone(300, 16000), tone(500, 16000)], axis=1))
+    path = made(tmp_path / name, np.stack([tone(300, 16000, 5.0), tone(500, 16000, 5.0)], axis=1))
     whole = audio.load(path)
     shard = tmp_path / "shard"
     shard.write_bytes(b"before" + path.read_bytes() + b"after")
     span = Span(6, path.stat().st_size)
-    np.testing.assert_array_equal(audio.load(Utterance("a", shard, 1.0, "", "", span=span)), whole)
+    np.testing.assert_array_equal(audio.load(Utterance("a", shard, 5.0, "", "", span=span)), whole)
+    # The decoders of MP3 and OGG begin elsewhere for a segment: the last bits differ.
+    tolerance = 1e-6 if name in ("a.mp3", "a.ogg") else 0
     for limit in (1 << 20, 10):  # read at once, and through the open file
         monkeypatch.setattr(audio, "_AT_ONCE", limit)
-        segment = audio.load(Utterance("a", path, 0.25, "", "", start=0.5))
-        assert len(segment) == 4000
-        np.testing.assert_array_equal(audio.load(Utterance("a", shard, 0.25, "", "", start=0.5, span=span)), segment)
-        # MP3 and OGG decode from a frame before the place, with a state that may differ in the last bits.
-        np.testing.assert_allclose(segment, whole[8000:12000], atol=0 if name[2:] in ("wav", "flac", "sph") else 1e-3)
+        for start in (0.0, 0.5, 2.3, 4.5):
+            segment = audio.load(Utterance("a", path, 0.25, "", "", start=start))
+            assert len(segment) == 4000
+            in_shard = Utterance("a", shard, 0.25, "", "", start=start, span=span)
+            np.testing.assert_array_equal(audio.load(in_shard), segment)
+            first = round(start * 16000)
+            np.testing.assert_allclose(segment, whole[first : first + 4000], rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(("start", "duration"), [(0.9, 0.7), (1.0, 0.1), (2.0, 0.1), (0.5, 1e-6)])

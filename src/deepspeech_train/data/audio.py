@@ -189,13 +189,15 @@ def _read(file: BinaryIO, start: float | None, duration: float) -> tuple[Samples
         raise ValueError(f"is cut short: {missing} bytes that its header promises are not there")
     with _sound(file) as sound:
         promised, rate = sound.frames, sound.samplerate
+        before = 0
         if start is not None:
             first, promised = _place(sound, start, duration, cut_short=bool(missing))
             # A frame of MP3 uses bits of those before it: begun in the middle, it is silent or noise.
             before = min(first, _MP3_RUN_UP) if sound.subtype.startswith("MPEG") else 0
-            sound.seek(first - before)
-            sound.read(before, dtype="float32")
-        channels: Samples = sound.read(promised, dtype="float32", always_2d=True)
+            if first > before:
+                sound.seek(first - before)
+        # In one go: between two reads soundfile seeks, and begins in the middle again.
+        channels: Samples = sound.read(before + promised, dtype="float32", always_2d=True)[before:]
         whole_numbers = sound.subtype.startswith(("PCM_", "ULAW", "ALAW"))
     if len(channels) == 0:
         raise ValueError("is empty: it holds no samples")
