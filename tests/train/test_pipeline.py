@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech_train.data import audio, loading
+from deepspeech_train.data import audio, loading, packing, shards
 from deepspeech_train.data.augment import Augmentation
 from deepspeech_train.data.batches import Batch, Batching
 from deepspeech_train.data.features import FeatureOptions, extract, raw, statistics_of
 from deepspeech_train.data.manifest import Span, Utterance
 from deepspeech_train.data.pipeline import Batches, Pipeline, Selection, corpus_statistics, usable
 from deepspeech_train.errors import RecipeError, SettingsError
-from deepspeech_train.text import ENGLISH
+from deepspeech_train.text import ENGLISH, Alphabet
 
 RATE = 8000
 OPTIONS = FeatureOptions(sample_rate=RATE)
@@ -388,6 +388,7 @@ class _Index(Sequence[Utterance]):
         self._utterances = utterances
         self.durations = np.array([utterance.duration for utterance in utterances])
         self.needed = np.array([len(utterance.text) for utterance in utterances])
+        self.characters = "".join({character for utterance in utterances for character in utterance.text})
         self.features = features
         self.made = 0
 
@@ -406,6 +407,9 @@ def test_an_index_is_planned_and_looked_through_without_making_its_utterances(
     index = _Index([*utterances, infeasible])
     kept, left_out = usable(index, OPTIONS, ENGLISH, 2)
     assert list(left_out) == ["infeasible"]
+    assert set(usable(_Index(utterances), OPTIONS, Alphabet(" gole"), 2)[1]) == {
+        utterance.id for utterance in utterances if set(utterance.text) & set("ft")
+    }
     pipeline = _pipeline(kept, fixed=True)
     assert pipeline.count(1) == 8
     assert index.made == 1
@@ -442,6 +446,26 @@ def test_features_that_were_stored_give_the_same_batches_as_audio(
     assert sorted(_ids(_take(_pipeline(some).batches(1)))) == sorted(utterance.id for utterance in utterances[:5])
 
 
+@pytest.mark.parametrize("features", [None, OPTIONS])
+def test_a_packed_corpus_gives_the_same_batches_as_its_files(
+    utterances: tuple[Utterance, ...], tmp_path: Path, features: FeatureOptions | None
+) -> None:
+    infeasible = dataclasses.replace(utterances[0], id="infeasible", text="go left go right go left go right")
+    strange = dataclasses.replace(utterances[0], id="strange", text="route 66")
+    packing.pack(
+        [*utterances, infeasible], tmp_path / "packed", packing.Packing(shard_bytes=100_000, features=features)
+    )
+    index = shards.read_index(tmp_path / "packed")
+    kept, left_out = usable(index, OPTIONS, ENGLISH, 2)
+    assert isinstance(kept, shards.ShardIndex)
+    assert list(left_out) == ["infeasible"]
+    for fixed in (False, True):
+        expected = _contents(_pipeline(utterances, fixed=fixed).batches(2))
+        assert _contents(_pipeline(kept, fixed=fixed).batches(2)) == expected
+    packing.pack([*utterances, strange], tmp_path / "strange", packing.Packing(features=features))
+    assert list(usable(shards.read_index(tmp_path / "strange"), OPTIONS, ENGLISH, 2)[1]) == ["strange"]
+
+
 def test_features_that_were_stored_otherwise_are_refused(utterances: tuple[Utterance, ...], tmp_path: Path) -> None:
     packed = dataclasses.replace(OPTIONS, normalisation="none")
     arrays = [raw(audio.load(utterance, RATE), packed) for utterance in utterances[:4]]
@@ -466,7 +490,8 @@ def test_stored_features_that_are_damaged_are_left_out_by_name(
     arrays = [raw(audio.load(utterance, RATE), packed) for utterance in utterances[:4]]
     arrays[1] = arrays[1][:, :20]
     arrays[2] = np.full_like(arrays[2], np.nan)
-    stored = _shard(tmp_path / "shard.tar", utterances[:4], arrays)
+    arrays.append(raw(np.full(RATE, 0.25, np.float32), packed))
+    stored = _shard(tmp_path / "shard.tar", utterances[:5], arrays)
     last = stored[3].span
     assert last is not None
     stored[3] = dataclasses.replace(stored[3], span=Span(last.offset, last.size - 100))
@@ -475,6 +500,7 @@ def test_stored_features_that_are_damaged_are_left_out_by_name(
     assert "(frames, 26)" in pipeline.left_out["u1"]
     assert "not numbers" in pipeline.left_out["u2"]
     assert "cannot be read" in pipeline.left_out["u3"]
+    assert "silent" in pipeline.left_out["u4"]
 
 
 def test_corpus_statistics_are_of_a_sample_by_seed_and_pass_over_what_is_bad(

@@ -109,7 +109,9 @@ class Loader:
         """Normalised features, seconds of audio, remarks. ValueError and RecipeError say what is wrong with it."""
         if stored_features(utterance):
             features = self._stored(utterance)
-            return features, len(features) * self.options.step, []
+            # The first frame may differ: emphasis sees nothing before the first sample.
+            silent = len(features) > 2 and bool((features[1:] == features[1]).all())
+            return features, len(features) * self.options.step, [_SILENT] if silent else []
         options = self.options
         recording = audio.recording(utterance, options.sample_rate)
         samples, remarks = recording.samples, []
@@ -156,7 +158,9 @@ class Loader:
 
     def _check_stored(self, stored: FeatureOptions) -> None:
         """SettingsError if stored features are not those that are asked for."""
-        same = replace(stored, normalisation=self.options.normalisation) == self.options
+        # The size of a log-spectrogram is its window's: n_input says nothing.
+        n_input = stored.n_input if stored.kind == "logspec" else self.options.n_input
+        same = replace(self.options, n_input=n_input, normalisation=stored.normalisation) == stored
         if not same or stored.normalisation not in ("none", self.options.normalisation):
             raise SettingsError(
                 f"The shards hold features made with {stored}; the settings ask for {self.options}.",
@@ -215,8 +219,8 @@ def usable(
 ) -> tuple[Utterances, dict[str, str]]:
     """``(kept, {id: reason})`` by what the manifest says, before anything is read.
 
-    An index that has ``durations`` and ``needed`` is looked through at once, without making its utterances: characters
-    outside the alphabet are found when they are read.
+    A :class:`~.shards.ShardIndex` is looked through at once, without making its utterances, unless there are characters
+    outside the alphabet in it.
     """
     seconds = durations(utterances)
     at_hand = getattr(utterances, "needed", None)
@@ -236,14 +240,15 @@ def usable(
         else:
             reason = _too_short(int(needed[place]), int(outputs[place]), float(seconds[place])) or "its text is empty"
         left_out[utterances[place].id] = reason
-    if at_hand is None:
+    if alphabet.strange(getattr(utterances, "characters", "")) or at_hand is None:
         for place, utterance in enumerate(utterances):
             if not wrong[place] and (strange := alphabet.strange(utterance.text)):
                 wrong[place] = True
                 left_out[utterance.id] = f"its text holds {strange!r}, which the alphabet lacks"
     if not wrong.any():
         return utterances, left_out
-    return Selection(utterances, np.flatnonzero(~wrong)), left_out
+    places = np.flatnonzero(~wrong)
+    return utterances.subset(places) if hasattr(utterances, "subset") else Selection(utterances, places), left_out
 
 
 def frames_of(seconds: npt.NDArray[np.float64], options: FeatureOptions) -> npt.NDArray[np.int64]:
