@@ -15,8 +15,8 @@ from pathlib import Path
 from deepspeech_train.corpora._headers import Header, header
 from deepspeech_train.corpora._problems import Problem
 from deepspeech_train.corpora._progress import Progress
-from deepspeech_train.corpora._threads import in_threads
 from deepspeech_train.data import audio
+from deepspeech_train.data._parallel import in_order, threads_for_files
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.text import ENGLISH, Alphabet
 
@@ -112,8 +112,15 @@ def shared(kind: str, splits: Mapping[str, Sequence[Utterance]], key: Callable[[
 def _headers(splits: Mapping[str, Iterable[Utterance]], progress: Progress) -> dict[Path, Header | str]:
     """The header of each audio file, or what is wrong with it."""
     paths = list(dict.fromkeys(utterance.audio for utterances in splits.values() for utterance in utterances))
-    with progress.steps("checking audio", len(paths), "files") as advance:
-        return dict(zip(paths, in_threads(_header, paths, advance), strict=True))
+    headers: dict[Path, Header | str] = {}
+    with (
+        progress.steps("checking audio", len(paths), "files") as advance,
+        in_order(_header, paths, threads_for_files()) as results,
+    ):
+        for path, found in zip(paths, results, strict=True):
+            headers[path] = found
+            advance(1)
+    return headers
 
 
 def _header(path: Path) -> Header | str:

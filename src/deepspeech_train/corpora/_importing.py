@@ -173,6 +173,12 @@ def imported(request: Request, folder: Path, progress: Progress) -> Corpus:
             "check that the folder is yours and has room, or name another one",
         ) from error
     train, dev, test = (read_manifest(final / f"{split}.jsonl") for split in SPLITS)
+    for split in (train, dev, test):
+        if split and not split[0].audio.exists():
+            raise RecipeError(
+                f"the corpus {request.name} is imported into {final}, and its audio is gone: {split[0].audio}",
+                f"put it back to where it was, or remove {final} to have it imported again",
+            )
     return Corpus(request.name, train, dev, test)
 
 

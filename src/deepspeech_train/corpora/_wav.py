@@ -12,8 +12,8 @@ from pathlib import Path
 
 from deepspeech_train.corpora._problems import Problem
 from deepspeech_train.corpora._progress import Progress
-from deepspeech_train.corpora._threads import in_threads
 from deepspeech_train.data import audio
+from deepspeech_train.data._parallel import in_order, threads_for_files
 from deepspeech_train.data.manifest import Utterance
 from deepspeech_train.errors import RecipeError
 
@@ -30,11 +30,13 @@ def converted(
             (folder / split).mkdir(parents=True)
             kept[split] = []
             work = [(one, folder / split / name) for one, name in zip(utterances, _names(utterances), strict=True)]
-            for found in in_threads(_written, work, advance):
-                if isinstance(found, Utterance):
-                    kept[split].append(found)
-                else:
-                    problems.append(replace(found, split=split))
+            with in_order(_written, work, threads_for_files()) as results:
+                for found in results:
+                    if isinstance(found, Utterance):
+                        kept[split].append(found)
+                    else:
+                        problems.append(replace(found, split=split))
+                    advance(1)
     return kept, problems
 
 

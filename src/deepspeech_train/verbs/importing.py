@@ -16,6 +16,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="DIR", type=Path, help="where to (default: ds_dataset_path)")
     parser.add_argument("--source", metavar="PATH", type=Path, help="a local copy of the original data")
     add_settings(parser)
+    parser.epilog = (
+        "Options of a corpus: --set corpus_options=NAME=VALUE,NAME=VALUE. A name that there is not is answered with"
+        " those that there are."
+    )
 
 
 def main(options: argparse.Namespace) -> int:
