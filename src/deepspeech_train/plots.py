@@ -76,7 +76,7 @@ def alignment(model: Any, settings: Settings, utterance: Utterance, statistics: 
     """An utterance's log-mel spectrogram, and under it, on the same seconds, what the network makes of it.
 
     The line below a character is the probability that the network gives to it in each frame, on the likeliest path that
-    spells the reference (the hypothesis, where no path does); the grey one is that of the blank. ``statistics`` are
+    spells the reference (the hypothesis, where no path does); the dotted one is that of the blank. ``statistics`` are
     those of the features, where they are normalised by corpus.
     """
     from . import models  # Keras takes seconds to load, and the other plots do not need it
@@ -113,7 +113,7 @@ def alignment(model: Any, settings: Settings, utterance: Utterance, statistics: 
     title = f"{utterance.id}\nRef: {_shortened(text)}\nHyp: {_shortened(heard)}"
     above.set_title(title, loc="left", family="monospace", parse_math=False)
     below.set(xlabel="seconds", ylabel="probability", ylim=(0, 1.25), xlim=(0, len(samples) / settings.sample_rate))
-    below.set_title(f"aligned with the {spelt}", loc="left", fontsize="small", parse_math=False)
+    below.set_title(f"aligned with the {spelt}; dotted: blank", loc="left", fontsize="small", parse_math=False)
     return figure
 
 
@@ -161,8 +161,8 @@ def _characters(
     seconds: float,
 ) -> None:
     """The probability of each output that ``path`` (frames,) takes, and over their stretches the characters."""
-    at = np.arange(len(path)) * seconds
-    axes.plot(at, probabilities[:, alphabet.blank], color="0.7", linestyle=":", label="blank")
+    at = (np.arange(len(path)) + 0.5) * seconds  # the middle of each frame
+    axes.plot(at, probabilities[:, alphabet.blank], color="0.7", linestyle=":")
     colours = {output: f"C{place % 10}" for place, output in enumerate(sorted({*path.tolist()} - {alphabet.blank}))}
     for output, colour in colours.items():
         axes.plot(at, probabilities[:, output], color=colour, linewidth=1)
@@ -174,9 +174,8 @@ def _characters(
         # A space is no sign that could be seen.
         sign = alphabet.characters[output].replace(" ", "_")
         top = start + int(probabilities[start:end, output].argmax())
-        axes.axvspan(at[start], at[end - 1] + seconds, color=colours[output], alpha=0.12, linewidth=0)
+        axes.axvspan(start * seconds, end * seconds, color=colours[output], alpha=0.12, linewidth=0)
         axes.text(at[top], 1.05, sign, ha="center", color=colours[output], family="monospace", parse_math=False)
-    axes.legend(loc="upper right", fontsize="small")
 
 
 def _rates(axes: Axes, title: str, parts: Sequence[Part]) -> None:
@@ -195,8 +194,9 @@ def _rates(axes: Axes, title: str, parts: Sequence[Part]) -> None:
         axes.barh(places, widths, left=left, color=colour, label=label)
         left += widths
     axes.set_yticks(places, [f"{part.name} ({part.utterances})" for part in parts], parse_math=False)
-    axes.set(xlabel="errors in a word said", xlim=(0, max(1.15 * left.max(), 0.01)))
+    axes.set(xlabel="errors per word", xlim=(0, max(1.15 * left.max(), 0.01)))
     axes.invert_yaxis()
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.xaxis.set_major_formatter(lambda rate, _: f"{100 * rate:g} %")
 
 

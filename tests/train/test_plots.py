@@ -109,9 +109,9 @@ def test_characters_stand_where_the_path_has_them() -> None:
     _, axes = plt.subplots()
     plots._characters(axes, probabilities, path, ENGLISH, 0.04)
     assert [(text.get_text(), round(text.get_position()[0], 2)) for text in axes.texts] == [
-        ("a", 0.08),
-        ("a", 0.16),
-        ("_", 0.2),
+        ("a", 0.1),
+        ("a", 0.18),
+        ("_", 0.22),
     ]
 
 
@@ -133,7 +133,7 @@ def test_an_alignment_shows_the_spectrogram_and_the_characters_of_the_reference(
     [picture] = above.images
     assert picture.get_array().shape[0] == 80
     assert below.get_xlim()[1] == pytest.approx(utterance.duration, abs=0.01)
-    assert below.get_title(loc="left") == "aligned with the reference"
+    assert below.get_title(loc="left").startswith("aligned with the reference")
     assert max(text.get_position()[0] for text in below.texts) < utterance.duration
 
 
@@ -143,7 +143,7 @@ def test_a_text_that_no_path_spells_is_shown_as_it_was_heard(smoke: Settings, mo
     _drawn(figure)
     title = figure.axes[0].get_title(loc="left")
     assert max(map(len, title.splitlines())) == len("Ref: ") + 100
-    assert figure.axes[1].get_title(loc="left") == "aligned with the hypothesis"
+    assert figure.axes[1].get_title(loc="left").startswith("aligned with the hypothesis")
 
 
 @pytest.mark.parametrize("name", ["gone.wav", "features.npy"])
