@@ -136,6 +136,10 @@ def test_the_cache_reads_once_and_freezes_audio_but_not_the_masks(
     of_audio = _pipeline(utterances, augmentation=Augmentation(gain=20, speed=0.2), cache=True)
     assert by_name(of_audio, 1) == by_name(of_audio, 2)
     assert len(read) == len(utterances)
+    evaluated = _contents(of_audio.evaluation_batches())
+    assert evaluated == _contents(of_audio.evaluation_batches())
+    assert evaluated == _contents(_pipeline(utterances).evaluation_batches())
+    assert len(read) == 3 * len(utterances)
     masked = _pipeline(utterances, augmentation=Augmentation(time_masks=2, time_width=0.3), cache=True)
     assert by_name(masked, 1) != by_name(masked, 2)
     # What is kept is not what was masked.

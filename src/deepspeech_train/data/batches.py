@@ -8,8 +8,10 @@ batch holds ``Batching.size`` utterances, or fewer so that its padded seconds (u
 every epoch.
 
 >>> batching = Batching(size=2)
+>>> [batch.tolist() for batch in evaluation_batches(np.array([1.0, 3.0, 1.1, 2.9]), batching)]
+[[0, 2], [3, 1]]
 >>> [batch.tolist() for batch in epoch_batches(np.array([1.0, 3.0, 1.1, 2.9]), batching, seed=1, epoch=2)]
-[[3, 1], [0, 2]]
+[[0, 3], [1, 2]]
 """
 
 from __future__ import annotations

@@ -82,7 +82,8 @@ class Pipeline:
         self._loader = Loader(
             options, alphabet, stride, statistics, augmentation, max_duration, getattr(utterances, "features", None)
         )
-        self._cache: dict[int, Loaded] | None = {} if cache else None
+        #: By place, and whether for evaluation.
+        self._cache: dict[tuple[int, bool], Loaded] | None = {} if cache else None
         #: Places of utterances that are not tried again: for training, and at all.
         self._not_trained: set[int] = set()
         self._not_read: set[int] = set()
@@ -128,13 +129,14 @@ class Pipeline:
 
     def _load(self, place: int, epoch: int | None) -> Loaded:
         """An utterance as it stands in a batch; in a thread."""
-        if self._cache is None or epoch is None:
+        if self._cache is None:
             loaded = self._loader.load(self.utterances[place], epoch)
-        elif (kept := self._cache.get(place)) is not None:
+        elif (kept := self._cache.get((place, epoch is None))) is not None:
             loaded = kept
         else:
             # Epoch 0: what is kept must not depend on the epoch in which it was first asked for, as after a resume.
-            loaded = self._cache[place] = self._loader.load(self.utterances[place], 0)
+            loaded = self._loader.load(self.utterances[place], None if epoch is None else 0)
+            self._cache[place, epoch is None] = loaded
         return loaded if epoch is None else self._loader.masked(loaded, epoch)
 
     def _note(self, work: _Work) -> None:

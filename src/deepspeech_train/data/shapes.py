@@ -7,7 +7,7 @@ of single words (0.2 to 1.2 s) by 9 %; with one length alone it would be 32 % an
 
 >>> few = choose(np.array([50, 90, 95]), np.array([3, 7, 9]), rows=lambda frames: 4, count=2)
 >>> few.shapes
-(Shape(frames=56, rows=4, labels=8), Shape(frames=104, rows=4, labels=16))
+(Shape(frames=52, rows=4, labels=8), Shape(frames=96, rows=4, labels=16))
 """
 
 from __future__ import annotations
