@@ -234,3 +234,21 @@ def test_the_alignment_is_the_likeliest_of_all_paths(seed: int, alphabet: Alphab
 def test_a_text_too_long_for_its_frames_is_told(make: Callable[[], str]) -> None:
     with pytest.raises(RecipeError, match="no path spells it"):
         best_path(_log_probs(0, 6, SPACELESS), make(), SPACELESS)
+
+
+def test_a_long_text_is_found_and_aligned() -> None:
+    # More than 64 states back, and more prefixes than the tree has room for at first.
+    said = "the quick brown fox jumps over the lazy dog and " * 4
+    path = "".join(f"{character}_" for character in said)
+    (found,) = Beam(ENGLISH, 0.04).decode(_spoken(path, 4.0), np.array([len(path)], np.int32))
+    assert len(found.text) > 150
+    assert [word.text for word in found.words] == found.text.split()
+    assert all(before.end <= after.start for before, after in itertools.pairwise(found.words))
+
+
+def test_the_beam_says_what_the_language_model_knows(model: Arpa) -> None:
+    # "a" and "ab" sound alike here; after the beginning the model has "ab".
+    log_probs = np.log(np.array([[0.0001, 0.9, 0.0001, 0.0998], [0.0001, 0.0001, 0.45, 0.5498]]))
+    lengths = np.array([2], np.int32)
+    assert Beam(SPACED, 0.04).decode(log_probs[None], lengths)[0].text == "a"
+    assert Beam(SPACED, 0.04, 8, Prior(SPACED, model, 2.0, 0.0)).decode(log_probs[None], lengths)[0].text == "ab"

@@ -45,7 +45,7 @@ def best_path(log_probs: Floats, text: str, alphabet: Alphabet) -> npt.NDArray[n
     for frame in range(len(path) - 1, -1, -1):
         spaces = wide[state] and log_probs[frame, space] > log_probs[frame, alphabet.blank]
         path[frame] = space if spaces else states[state]
-        state -= came_by[frame, state]
+        state -= int(came_by[frame, state])
     return path
 
 

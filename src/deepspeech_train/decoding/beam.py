@@ -124,14 +124,14 @@ class Beam:
             columns[labels] = np.arange(len(labels))
             there = columns[by] >= 0
             going[slots[there], columns[by[there]]] = -np.inf
-            gains = self.prior.extensions(prefixes, beam, labels) if self.prior else np.zeros(going.shape)
+            gains, nodes = self.prior.extensions(prefixes, beam, labels) if self.prior else _nothing(going.shape)
 
             bonus = prefixes.bonus[beam]
             scores = np.concatenate([stay + bonus, (going + (bonus[:, None] + gains)).ravel()])
             kept = self._best(scores)
             staying = kept[kept < len(beam)]
             rows, places = np.divmod(kept[len(staying) :] - len(beam), len(labels))
-            new = self._entered(prefixes, beam[rows], labels[places], gains[rows, places])
+            new = self._entered(prefixes, beam[rows], labels[places], gains[rows, places], nodes[rows, places])
             prefixes.slot[beam] = -1
             beam = np.concatenate([beam[staying], new])
             prefixes.slot[beam] = np.arange(len(beam))
@@ -153,12 +153,18 @@ class Beam:
         parents: npt.NDArray[np.int64],
         labels: npt.NDArray[np.int64],
         gains: Floats,
+        nodes: npt.NDArray[np.int64],
     ) -> npt.NDArray[np.int64]:
         """The numbers of ``parents`` gone on with ``labels``."""
         children = np.empty(len(parents), np.int64)
-        of_each = zip(parents.tolist(), labels.tolist(), gains.tolist(), strict=True)
-        for place, (parent, label, gain) in enumerate(of_each):
+        of_each = zip(parents.tolist(), labels.tolist(), gains.tolist(), nodes.tolist(), strict=True)
+        for place, (parent, label, gain, node) in enumerate(of_each):
             children[place], new = prefixes.child(parent, label)
             if new and self.prior is not None:
-                self.prior.entered(prefixes, parent, label, int(children[place]), gain)
+                self.prior.entered(prefixes, parent, label, int(children[place]), gain, node)
         return children
+
+
+def _nothing(shape: tuple[int, ...]) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """What no prior says of extensions."""
+    return np.zeros(shape), np.zeros(shape, np.int64)

@@ -20,7 +20,9 @@ from __future__ import annotations
 import gzip
 import importlib
 import math
+import mmap
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +33,7 @@ LN10 = math.log(10)
 #: The log10-probability of an unknown word where the model has no <unk>, as in KenLM.
 NO_UNKNOWN = -100.0
 _BINARY = b"mmap lm http://kheafield.com/code"
+_MARKS = (b"<s>", b"</s>", b"<unk>", b"<UNK>")
 _GZIP = b"\x1f\x8b"
 _ARPA_HINT = "Write it again, as with KenLM's lmplz --arpa; a file that ends early was not copied whole."
 _INSTALL = "Install it with pip install 'deepspeech-wer[lm]' (it needs a C++ compiler)"
@@ -81,6 +84,8 @@ def load(path: Path) -> LanguageModel:
             ) from error
         return Arpa(path)
     vocabulary = None if binary else _vocabulary(path)
+    if vocabulary is not None and not any(order > 1 for order, *_ in _lines(path)):
+        return Arpa(path)  # KenLM reads no model of single words
     return KenLM(kenlm, path, vocabulary)
 
 
@@ -94,18 +99,10 @@ class KenLM:
         try:
             self._model = kenlm.Model(str(path), config)
         except (OSError, RuntimeError, ValueError) as error:
-            said = " ".join(str(error).split())
-            order = re.search(r"order (?:of )?(\d+)|(\d+)-gram", said) if "MAX_ORDER" in said.upper() else None
-            hint = (
-                "KenLM is compiled for a highest order: MAX_ORDER=9 pip install --force-reinstall --no-cache-dir kenlm."
-                if order
-                else "A binary file is read by the version of KenLM that wrote it: make it again with build_binary, "
-                "or set ds_lm_path to the ARPA file."
-            )
-            raise RecipeError(f"The language model {path} cannot be used: KenLM says {said[-400:]}", hint) from error
+            raise RecipeError(*_told(path, " ".join(str(error).split()))) from error
         self._state = kenlm.State
         self.order = int(self._model.order)
-        self.vocabulary = vocabulary
+        self.vocabulary = vocabulary if vocabulary is not None else self._words_of(path)
 
     def start(self) -> Any:
         state = self._state()
@@ -121,6 +118,35 @@ class KenLM:
 
     def knows(self, word: str) -> bool:
         return word in self._model
+
+    def _words_of(self, path: Path) -> tuple[str, ...] | None:
+        """The words of a binary file, which stand at its end, each with a zero after it, the first <unk>; None where
+        they were not written."""
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            begin = content.rfind(b"<unk>\0")
+            words = content[begin:].split(b"\0") if begin >= 0 else [b""]
+        try:
+            told = tuple(word.decode() for word in words[:-1] if word not in _MARKS)
+        except UnicodeDecodeError:
+            return None
+        return told if told and not words[-1] and all(map(self.knows, told)) else None
+
+
+def _told(path: Path, said: str) -> tuple[str, str]:
+    """Message and hint for what KenLM says of a file that it cannot read."""
+    # It begins with the place in its source and the condition that does not hold.
+    plain = re.sub(r"^Cannot read model '.*?' \((?:.*threw \w+(?: because `.*?')?\.)?", "", said).rstrip(")").strip()
+    order = re.search(r"has order (\d+) but", plain)
+    if order:
+        return (
+            f"The language model {path} has the order {order[1]}, more than the package kenlm was compiled for.",
+            f"Compile it for that: MAX_ORDER={order[1]} pip install --force-reinstall --no-cache-dir kenlm.",
+        )
+    return (
+        f"The language model {path} cannot be used. KenLM says: {plain[:400]}",
+        "Copy it again if it is not whole; make a binary file of another version again from the ARPA file with "
+        "build_binary, or set ds_lm_path to the ARPA file.",
+    )
 
 
 class Arpa:
@@ -159,9 +185,6 @@ class Arpa:
     def knows(self, word: str) -> bool:
         written = word.encode()
         return b" " not in written and written in self._ngrams and written not in _MARKS
-
-
-_MARKS = (b"<s>", b"</s>", b"<unk>", b"<UNK>")
 
 
 def _vocabulary(path: Path) -> tuple[str, ...]:
@@ -226,7 +249,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes, float, float]]:
                     if not probability <= 0 or math.isnan(back_off):
                         raise wrong(number, f"{probability} is not the logarithm of a probability")
                     yield order, ngram, probability, back_off
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise RecipeError(f"The language model {path} cannot be read: {error}.", _ARPA_HINT) from error
     if not ended:
         raise wrong(number, "the file ends before \\end\\" if order else "there is no \\data\\ with counts of n-grams")

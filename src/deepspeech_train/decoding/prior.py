@@ -49,44 +49,52 @@ class Prior:
     def _by_characters(self) -> bool:
         return self.model is not None and " " not in self.alphabet.characters
 
+    @property
+    def _strangeness(self) -> float:
+        """What a word is charged as soon as it is none of the model's, until its end is scored."""
+        return self.alpha * UNKNOWN_WORD
+
     def prefixes(self) -> Prefixes:
         """The tree of a new search, with the empty prefix in it."""
         return Prefixes(self.alphabet.characters.find(" "), self.model.start() if self.model else None)
 
-    def extensions(self, prefixes: Prefixes, beam: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]) -> Floats:
-        """What going on with ``labels`` (m,) adds to the bonus of the prefixes ``beam`` (n,), shape (n, m).
+    def extensions(
+        self, prefixes: Prefixes, beam: npt.NDArray[np.int64], labels: npt.NDArray[np.int64]
+    ) -> tuple[Floats, npt.NDArray[np.int64]]:
+        """What going on with ``labels`` (m,) adds to the bonus of the prefixes ``beam`` (n,), and the node of the
+        lexicon that it leads to, both of the shape (n, m).
 
         Minus infinity: it cannot go on so. A space after no word is not asked for.
         """
         gains = np.zeros((len(beam), len(labels)))
+        nodes = np.zeros(gains.shape, np.int64)
         if self.lexicon is not None:
-            nodes = prefixes.node[beam]
-            outside = self.lexicon.children(nodes, labels) < 0
+            before = prefixes.node[beam]
+            nodes = self.lexicon.children(before, labels)
             if self.closed:
-                gains[outside] = -np.inf
+                gains[nodes < 0] = -np.inf
             elif not self._by_characters:
-                gains += self._strangeness(outside) - self._strangeness(nodes < 0)[:, None]
+                gains -= self._strangeness * (nodes < 0)
+                gains += (self._strangeness * (before < 0))[:, None]
         if self._by_characters:
             for row, prefix in enumerate(beam.tolist()):
                 for column in np.flatnonzero(gains[row] > -np.inf).tolist():
                     gains[row, column] += self._said(prefixes, prefix, self.alphabet.characters[labels[column]])[0]
-            return gains
+            return gains, nodes
         for place in np.flatnonzero(labels == self.alphabet.characters.find(" ")):
             gains[:, place] = [self._closing(prefixes, prefix) for prefix in beam.tolist()]
-        return gains
+            nodes[:, place] = 0
+        return gains, nodes
 
-    def entered(self, prefixes: Prefixes, parent: int, label: int, child: int, gain: float) -> None:
+    def entered(self, prefixes: Prefixes, parent: int, label: int, child: int, gain: float, node: int) -> None:
         """Fills in what the prior needs of the new prefix ``child``, to which ``parent`` went with ``label``."""
         prefixes.bonus[child] = prefixes.bonus[parent] + gain
+        prefixes.node[child] = node
         character = self.alphabet.characters[label]
-        if character == " ":
-            prefixes.node[child] = 0
-            prefixes.state[child] = prefixes.closings[parent][1]
-            return
-        if self.lexicon is not None:
-            prefixes.node[child] = self.lexicon.children(prefixes.node[[parent]], np.array([label]))[0, 0]
         if self._by_characters:
             prefixes.state[child] = self._said(prefixes, parent, character)[1]
+        elif character == " ":
+            prefixes.state[child] = prefixes.closings[parent][1]
         else:
             prefixes.state[child] = prefixes.state[parent]
             prefixes.word[child] = prefixes.word[parent] + character
@@ -112,8 +120,8 @@ class Prior:
                 gain = -np.inf
             elif self.model is not None and not self._by_characters and prefixes.word[prefix]:
                 gain, state = self._weighed(state, prefixes.word[prefix])
-                if self.lexicon is not None:
-                    gain -= float(self._strangeness(prefixes.node[prefix] < 0))
+                if prefixes.node[prefix] < 0:
+                    gain += self._strangeness
             known = prefixes.closings[prefix] = gain, state
         return known[0]
 
@@ -130,7 +138,3 @@ class Prior:
         if not self.model.knows(word):
             score -= UNKNOWN_WORD
         return self.alpha * score + self.beta, after
-
-    def _strangeness(self, outside: npt.NDArray[np.bool_]) -> Floats:
-        """What a word is charged as soon as it is none of the model's, until its end is scored."""
-        return np.where(outside, -self.alpha * UNKNOWN_WORD, 0.0)
