@@ -66,6 +66,11 @@ class Beam:
             hypotheses.append(from_path(path, row, self.alphabet, self.seconds_per_frame))
         return hypotheses
 
+    def text(self, logits: npt.NDArray[np.float32]) -> str:
+        """The text alone of one utterance's ``logits`` (frames, alphabet.size)."""
+        (row,) = log_probabilities(logits[None], np.array([len(logits)]), self.alphabet)
+        return self.candidates(row)[0].text
+
     def candidates(self, log_probs: Floats) -> list[Candidate]:
         """The texts that are in the beam after the last frame of ``log_probs`` (frames, alphabet.size), best first.
 
