@@ -254,7 +254,7 @@ def test_the_model_has_its_best_validated_weights(
     smoke: Settings, corpus: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # After three epochs of six batches the step becomes so large that the network is spoilt.
-    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 3 else 3.0)
+    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 3 else 0.5)
     settings = dataclasses.replace(smoke, epochs=5)
     progress, _, model = _train(settings, corpus)
     ranks = [(line.validation_wer, line.validation_loss or np.inf, line.epoch) for line in progress.curve]

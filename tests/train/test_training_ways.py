@@ -86,7 +86,7 @@ def test_the_mean_of_the_best_is_taken_where_it_is_better(
 def test_a_mean_that_is_worse_is_not_taken(
     smoke: Settings, corpus: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 3 else 3.0)
+    monkeypatch.setattr(schedules, "learning_rate", lambda epoch, *_: 0.01 if epoch < 3 else 0.5)
     settings = dataclasses.replace(smoke, epochs=4, average_best=4)
     monkeypatch.setattr(training.scoring, "percent", lambda rate: "-" if rate is None else f"{rate:.4f}")
     _, begun, _, _ = _train(settings, corpus)

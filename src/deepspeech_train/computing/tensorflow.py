@@ -49,14 +49,14 @@ class TensorFlowForward:
 
     def __init__(self, model: Any) -> None:
         floats, ints = tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int32)
+        features_spec = tf.TensorSpec((None, None, model.input["features"].shape[-1]))
 
         def logits(features: Any, frames: Any) -> Any:
             return model({"features": features, "frames": frames}, training=False)
 
-        self._logits = tf.function(logits, input_signature=[floats, ints])
-        self._losses = tf.function(
-            ctc.loss, input_signature=[floats, ints, tf.TensorSpec((None, None), tf.int32), ints]
-        )
+        self._logits = tf.function(logits, input_signature=[features_spec, ints], autograph=False)
+        labels_spec = tf.TensorSpec((None, None), tf.int32)
+        self._losses = tf.function(ctc.loss, input_signature=[floats, ints, labels_spec, ints], autograph=False)
 
     def logits(self, features: Floats, frames: Ints) -> Floats:
         result: Floats = self._logits(features, frames).numpy()
