@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .errors import RecipeError, SettingsError
-from .verbs import importing, running
+from .verbs import converting, evaluating, exporting, importing, packing, running, scoring, transcribing, tuning
 
 _DESCRIPTION = "Imports corpora, trains and tests networks that recognise speech, and scores what was recognised."
 _EPILOG = """\
@@ -18,7 +18,17 @@ exit codes: 0 done; 1 the work failed, also for data that cannot be had or is ba
 """
 
 #: In the order of --help.
-_VERBS: dict[str, ModuleType] = {"import": importing, "run": running}
+_VERBS: dict[str, ModuleType] = {
+    "import": importing,
+    "convert": converting,
+    "pack": packing,
+    "run": running,
+    "evaluate": evaluating,
+    "tune": tuning,
+    "transcribe": transcribing,
+    "score": scoring,
+    "export": exporting,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
