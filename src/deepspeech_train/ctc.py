@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tensorflow as tf
-
-from . import text
+import keras
 
 
 def loss(logits: Any, frames: Any, labels: Any, label_lengths: Any) -> Any:
@@ -19,16 +17,24 @@ def loss(logits: Any, frames: Any, labels: Any, label_lengths: Any) -> Any:
 
     ``logits`` (batch, frames, characters), the blank last; ``frames`` (batch,) the true numbers of frames;
     ``labels`` (batch, characters) padded, ``label_lengths`` (batch,). Every utterance must have the frames
-    that its labels need (``text.frames_needed``).
+    that its labels need (``text.frames_needed``); a row without labels, which fills up a shape, has the loss 0.
     """
-    present = tf.sequence_mask(label_lengths, tf.shape(labels)[1])
+    logits = keras.ops.cast(logits, "float32")
+    lengths = keras.ops.maximum(label_lengths, 1)  # TensorFlow's kernel refuses a batch that has a row without labels
+    blank = logits.shape[-1] - 1
+    if keras.config.backend() == "tensorflow":
+        losses = _sparse(logits, frames, labels, lengths, blank)
+    else:
+        losses = keras.ops.ctc_loss(labels, logits, lengths, frames, mask_index=blank)
+    return keras.ops.where(label_lengths > 0, losses, 0.0)
+
+
+def _sparse(logits: Any, frames: Any, labels: Any, lengths: Any, blank: int) -> Any:
+    import tensorflow as tf
+
+    present = tf.sequence_mask(lengths, tf.shape(labels)[1])
     indices = tf.where(present)
     sparse = tf.SparseTensor(indices, tf.gather_nd(labels, indices), tf.shape(labels, out_type=tf.int64))
     return tf.nn.ctc_loss(
-        labels=sparse,
-        logits=tf.cast(logits, tf.float32),
-        label_length=None,
-        logit_length=frames,
-        logits_time_major=False,
-        blank_index=text.BLANK,
+        labels=sparse, logits=logits, label_length=None, logit_length=frames, logits_time_major=False, blank_index=blank
     )
