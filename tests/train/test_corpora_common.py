@@ -19,7 +19,7 @@ from deepspeech_train import corpora
 from deepspeech_train.corpora import _checks, _problems
 from deepspeech_train.corpora._progress import Progress
 from deepspeech_train.data import audio
-from deepspeech_train.data.manifest import Utterance, read_manifest
+from deepspeech_train.data.manifest import Utterance, read_manifest, write_manifest
 from deepspeech_train.errors import RecipeError, SettingsError
 from deepspeech_train.text import Alphabet
 
@@ -134,6 +134,23 @@ def test_a_killed_import_leaves_nothing_that_looks_whole(tmp_path: Path) -> None
     assert not list((tmp_path / "killed").glob(".*.partial"))
 
 
+def test_manifests_are_read_where_they_are(tmp_path: Path) -> None:
+    for split in ("train", "dev"):
+        audio.write_wav(tmp_path / f"{split}.wav", np.full(16000, 0.1, np.float32), 16000)
+        write_manifest(tmp_path / f"{split}.jsonl", [Utterance(split, tmp_path / f"{split}.wav", 1.0, "yes", split)])
+    options = {split: str(tmp_path / f"{split}.jsonl") for split in ("train", "dev")}
+    corpus = corpora.load("manifest", tmp_path / "corpora", progress=False, test=options["dev"], **options)
+    assert [utterance.audio for utterance in (*corpus.train, *corpus.test)] == [
+        tmp_path / "train.wav",
+        tmp_path / "dev.wav",
+    ]
+    assert not (tmp_path / "corpora").exists()
+    with pytest.raises(SettingsError, match="the corpus manifest has no source"):
+        corpora.load("manifest", tmp_path / "corpora", tmp_path, test=options["dev"], **options)
+    with pytest.raises(SettingsError, match="has no option 'tset'"):
+        corpora.check("manifest", {**options, "tset": options["dev"]})
+
+
 def test_an_import_that_fails_leaves_nothing(tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -151,16 +168,21 @@ def test_progress_in_a_log_is_a_few_lines_and_can_be_silenced(
     assert capsys.readouterr() == ("", "")
     corpora.load("espeak", tmp_path / "told", **FEW)
     lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 7
-    assert lines[3:5] == ["espeak: synthesising, 38 of 38 utterances", "espeak: checking audio, 32 of 38 files"]
+    assert len(lines) == 9
+    assert lines[3:5] == ["espeak: synthesising, 38 of 38 utterances", "espeak: checking audio, 10 of 38 files"]
     assert all(line.startswith("espeak: ") for line in lines)
     corpora.load("espeak", tmp_path / "told", **FEW)
     assert capsys.readouterr() == ("", "")
 
 
-def test_the_folder_can_be_moved(tmp_path: Path) -> None:
+def test_the_folder_can_be_moved_but_its_audio_cannot_be_taken_away(tmp_path: Path) -> None:
     corpus = corpora.load("espeak", tmp_path, progress=False, **FEW)
     (name,) = visible(tmp_path)
+    (tmp_path / name / "audio").rename(tmp_path / "elsewhere")
+    with pytest.raises(RecipeError, match=f"imported into .*{name}, and its audio is gone") as failure:
+        corpora.load("espeak", tmp_path, progress=False, **FEW)
+    assert "remove" in failure.value.hint
+    (tmp_path / "elsewhere").rename(tmp_path / name / "audio")
     (tmp_path / name).rename(tmp_path / "moved")
     moved = read_manifest(tmp_path / "moved" / "train.jsonl")
     assert [utterance.id for utterance in moved] == [utterance.id for utterance in corpus.train]

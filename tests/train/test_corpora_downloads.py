@@ -111,6 +111,12 @@ def test_a_cut_line_is_taken_up_where_it_broke(server: Server, tmp_path: Path) -
     assert server.asked == [None, "bytes=300000-", "bytes=500000-", "bytes=500000-", "bytes=500100-"]
 
 
+def test_a_line_that_breaks_often_but_brings_something_is_not_given_up(server: Server, tmp_path: Path) -> None:
+    server.cuts = [100_000, 0, 100_000, 0, 100_000, 0, 0, 100_000]
+    assert get(server, tmp_path).read_bytes() == CONTENT
+    assert len(server.asked) == 9
+
+
 def test_a_download_is_resumed_by_another_run(server: Server, tmp_path: Path) -> None:
     server.cuts = [400_000, 0, 0, 0]
     error = failure(server, tmp_path)
@@ -160,8 +166,8 @@ def test_a_server_that_refuses_is_told(server: Server, tmp_path: Path) -> None:
 def test_a_server_that_falls_silent_is_given_up(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_downloads, "TIMEOUT", 0.1)
-    server.cuts, server.pause = [5000] + [0] * 9, 0.3
+    monkeypatch.setattr(_downloads, "TIMEOUT", 0.4)
+    server.cuts, server.pause = [5000] + [0] * 9, 0.8
     assert "ended early: 5000 of 1000000 bytes: timed out" in failure(server, tmp_path).message
 
 

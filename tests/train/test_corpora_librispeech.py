@@ -114,6 +114,16 @@ def test_an_archive_is_unpacked_once_for_all_imports(
     )
 
 
+def test_the_source_may_be_in_the_folder_that_is_imported_into(unpacked: Path, tmp_path: Path) -> None:
+    packed = archives(unpacked, tmp_path / "packed")
+    first = corpora.load("librispeech", packed, packed, progress=False, **ONE_EACH)
+    assert corpora.load("librispeech", packed, packed, progress=False, **ONE_EACH) == first
+    assert len(list(packed.glob("librispeech-*"))) == 2, "one corpus, and what is unpacked"
+    (packed / "dev-other.tar.gz").touch()
+    corpora.load("librispeech", packed, packed, progress=False, **ONE_EACH)
+    assert len(list(packed.glob("librispeech-*"))) == 3, "of a source that has changed"
+
+
 def test_what_is_wrong_is_named_and_left_out(unpacked: Path, tmp_path: Path) -> None:
     chapter = unpacked / "train-clean-100" / "19" / "198"
     whole = (chapter / "19-198-0000.flac").read_bytes()
