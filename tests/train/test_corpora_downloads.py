@@ -203,6 +203,17 @@ def packed(path: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
     return path
 
 
+def test_progress_in_a_log(server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Progress("test", enabled=True)
+    _downloads.download(server.url, tmp_path / "data.tar.gz", told, "", SHA256)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[3] == "test: downloading data.tar.gz, 1.00M of 1.00M B"
+    assert lines[-1] == "test: computing the checksum, 1.00M of 1.00M B"
+    archive = packed(tmp_path / "a.tar", a_file("a", CONTENT), a_file("b", CONTENT))
+    _archives.unpack(archive, tmp_path / "to", told)
+    assert capsys.readouterr().err.splitlines()[-1] == "test: unpacking a.tar, 2.01M of 2.01M B"
+
+
 def test_an_archive_is_unpacked_once(tmp_path: Path) -> None:
     content = np.random.default_rng(0).bytes(100_000)
     archive = packed(tmp_path / "a.tar.gz", a_file("x/a", content), a_file("x/y/b"), a_file("x/a2", content))

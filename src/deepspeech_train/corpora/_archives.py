@@ -122,6 +122,7 @@ def _unpack(archive: Path, folder: Path, size: int, progress: Progress) -> int:
                 others.append(member)
             advance(max(0, position - done))
             done = max(done, position)
+        advance(size - done)
     while left := [member for member in others if not _linked(member, folder)]:
         if len(left) == len(others):
             return len(left)

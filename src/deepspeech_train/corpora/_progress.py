@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tqdm import tqdm
 
-#: In a log, one line each time another quarter is done.
+#: In a log, one line each time another quarter is done, and when so many seconds have gone by without one.
 LOG_LINES = 4
+SECONDS = 60.0
 
 
 class Progress:
@@ -43,11 +45,18 @@ class Progress:
 
     def _lines(self, what: str, total: int, unit: str) -> Callable[[int], None]:
         done = 0
+        last = time.monotonic()
 
         def advance(count: int) -> None:
-            nonlocal done
+            nonlocal done, last
             before, done = done, done + count
-            if total and done * LOG_LINES // total > before * LOG_LINES // total:
-                self.say(f"{what}, {done} of {total} {unit}")
+            quarter = total and done * LOG_LINES // total > before * LOG_LINES // total
+            if quarter or time.monotonic() - last > SECONDS:
+                last = time.monotonic()
+                self.say(f"{what}, {_amount(done, unit)}{f' of {_amount(total, unit)}' if total else ''} {unit}")
 
         return advance
+
+
+def _amount(count: int, unit: str) -> str:
+    return tqdm.format_sizeof(count) if unit == "B" else str(count)
