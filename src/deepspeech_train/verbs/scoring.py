@@ -121,7 +121,7 @@ def _tell(options: argparse.Namespace, files: list[Transcripts], scored: list[Ma
     documents: list[dict[str, Any]] = []
     for name, hypothesis, one in zip("AB", hypotheses, scored, strict=False):
         title = f"Hypothesis {name}" if len(scored) > 1 else "Hypothesis"
-        print(f"{title}: {hypothesis.path} ({hypothesis.form})")
+        print(f"{title}: {hypothesis.path} ({hypothesis.form})", flush=True)  # before what is told on stderr
         for remark in one.remarks():
             print(f"  {remark}", file=sys.stderr)
         summary = scoring.summarise(one.transcriptions, normalisation, options.seed)
