@@ -15,6 +15,7 @@ under another name and renamed.
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ from .. import model_card
 from ..checkpoints import Network
 from ..corpora._progress import Progress
 from ..data.manifest import Utterances, durations
+from ..data.parts import spread
 from ..errors import RecipeError
 from . import comparing, formats
 from .comparing import Comparison
@@ -59,10 +61,9 @@ def check(names: str | Sequence[str]) -> None:
 
 
 def some(utterances: Utterances, seconds: float = _SECONDS) -> Utterances:
-    """Utterances of so many seconds at least, spread evenly over the set; all, where they are fewer."""
-    length = durations(utterances)
-    step = max(1, int(length.sum() // seconds)) if len(length) else 1
-    return [utterances[place] for place in range(0, len(length), step)]
+    """Utterances of about so many seconds, spread evenly over the set; all, where they are fewer."""
+    total = float(durations(utterances).sum())
+    return spread(utterances, math.ceil(len(utterances) * seconds / total) if total else 0)
 
 
 def export(

@@ -26,7 +26,7 @@ def converted(model: Any, int8: bool) -> bytes:
     import tensorflow as tf
 
     network = portable(model)
-    size = next(tensor.shape[-1] for tensor in network.inputs if tensor.name == "features")
+    size = network.input["features"].shape[-1]
 
     # Weights are to be in the file's own buffers: an interpreter's variables are empty until it is told to fill them.
     arrays = [variable.numpy() for variable in network.variables]

@@ -31,7 +31,7 @@ def converted(model: Any) -> bytes:
 
     network = portable(model, "marker")
     layers = recurrent_layers(network)
-    size = next(tensor.shape[-1] for tensor in network.inputs if tensor.name == "features")
+    size = network.input["features"].shape[-1]
 
     def serve(features: Any, frames: Any) -> Any:
         return {"logits": tf.identity(network({"features": features, "frames": frames}, training=False))}

@@ -95,7 +95,7 @@ def portable(model: keras.Model, form: str = "loop") -> keras.Model:
 
     def clone(layer: Any) -> Any:
         if type(layer).__name__ not in _RECURRENT:
-            return type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+            return type(layer).from_config({**layer.get_config(), "name": layer.name, "dtype": "float32"})
         recurrent.append(Recurrent(_directions(layer), form, number=len(recurrent), name=layer.name))
         return recurrent[-1]
 

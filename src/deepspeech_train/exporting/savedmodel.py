@@ -18,7 +18,7 @@ def write(model: Any, folder: Path) -> None:
     import tensorflow as tf
 
     network = portable(model)
-    size = next(tensor.shape[-1] for tensor in network.inputs if tensor.name == "features")
+    size = network.input["features"].shape[-1]
     features = tf.TensorSpec((None, None, size), tf.float32, "features")
     frames = tf.TensorSpec((None,), tf.int32, "frames")
 

@@ -46,11 +46,12 @@ def main(options: argparse.Namespace) -> int:
     for name in ("limit", "seed"):
         if getattr(options, name) < 0:
             raise SettingsError(f"--{name} {getattr(options, name)} is below 0.", "Give a whole number from 0 up.")
-    from ._speech import some_of, utterances_of
+    from ..data.parts import spread
+    from ._speech import utterances_of
 
     network = network_of(options)
     settings = network.settings
-    utterances = some_of(utterances_of(options.manifest, settings.characters), options.limit)
+    utterances = spread(utterances_of(options.manifest), options.limit)
     evaluation = _evaluated(network, utterances)
     _tell_left_out(evaluation)
     if not evaluation.transcriptions:

@@ -10,7 +10,6 @@ from ._recogniser import add_checkpoint, network_of
 
 if TYPE_CHECKING:
     from ..data.manifest import Utterances
-    from ..text import Alphabet
 
 HELP = "export a checkpoint to SavedModel, LiteRT and ONNX, each compared with the original"
 DESCRIPTION = """\
@@ -49,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
     names = ",".join(exporting.FORMATS) if options.formats.strip() == "all" else options.formats
     exporting.check(names)
     network = network_of(options)
-    utterances = _compared_on(options, network.settings.characters)
+    utterances = _compared_on(options)
     exported = exporting.export(
         network,
         options.to,
@@ -63,19 +62,20 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _compared_on(options: argparse.Namespace, alphabet: Alphabet) -> Utterances:
+def _compared_on(options: argparse.Namespace) -> Utterances:
     import os
 
+    from ..data.parts import spread
     from ..errors import SettingsError
     from ..exporting import some
     from ..fields import PREFIX
     from ..settings import Settings
-    from ._speech import some_of, utterances_of
+    from ._speech import utterances_of
 
     if options.compare == "none":
         return ()
     if options.compare is not None:
-        found = utterances_of(Path(options.compare), alphabet)
+        found = utterances_of(Path(options.compare))
     elif os.environ.get(f"{PREFIX}importer"):
         from ..run import load_corpus
 
@@ -85,4 +85,4 @@ def _compared_on(options: argparse.Namespace, alphabet: Alphabet) -> Utterances:
             "There is no speech to compare the formats with the network on.",
             f"Name utterances with --compare MANIFEST, a corpus with {PREFIX}importer, or --compare none for noise.",
         )
-    return some_of(found, options.limit) if options.limit else some(found)
+    return spread(found, options.limit) if options.limit else some(found)
