@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -21,16 +20,13 @@ from .checkpoints import Network, Progress
 from .data import augment
 from .data.batches import Batching
 from .data.features import Statistics
-from .data.loading import corpus_statistics
 from .data.manifest import Corpus, Utterances
-from .data.pipeline import Pipeline, usable
+from .data.pipeline import Pipeline, Selection, corpus_statistics, usable
 from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
 from .scoring import Score
 from .settings import PREFIX, Settings
 from .training import Folders
-
-T = TypeVar("T")
 
 #: How many utterances a line names; the rest is counted, and all are in left_out.jsonl.
 _NAMED = 10
@@ -216,13 +212,14 @@ def _pipeline(
     )
 
 
-def _limited(items: Sequence[T], limit: int, seed: int) -> Sequence[T]:
+def _limited(items: Utterances, limit: int, seed: int) -> Utterances:
     """``limit`` of the items (0: all), chosen by the seed and kept in order, so that a corpus which is sorted
     by speaker or length is still represented."""
     if not limit or limit >= len(items):
         return items
     chosen = np.random.default_rng(seed).choice(len(items), limit, replace=False)
-    return tuple(items[place] for place in sorted(chosen))
+    places = np.sort(chosen)
+    return items.subset(places) if hasattr(items, "subset") else Selection(items, places)
 
 
 def _make_writable(folder: Path, setting: str) -> None:

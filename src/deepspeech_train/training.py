@@ -91,6 +91,8 @@ class _Trainer:
         self.progress = Progress(scale=_FIRST_SCALE if settings.precision == "float16" else 1.0)
         self.watch = Watch(settings, folders.logs)
         self.saved_at = time.monotonic()
+        #: What the manifest alone told to be unusable is not among the utterances of the pipeline any more.
+        self.left_out_before = len(training.left_out)
 
     def run(self) -> Progress:
         settings = self.settings
@@ -199,7 +201,8 @@ class _Trainer:
 
     def check_left_out(self) -> None:
         """Stops when so much of the training set cannot be used that the figures would be of another set."""
-        left_out, known = len(self.training.left_out), len(self.training.utterances)
+        left_out = len(self.training.left_out)
+        known = len(self.training.utterances) + self.left_out_before
         if left_out > self.settings.max_left_out * known:
             some = "; ".join(f"{name}: {reason}" for name, reason in list(self.training.left_out.items())[:5])
             raise RecipeError(
