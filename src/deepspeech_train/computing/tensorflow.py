@@ -48,7 +48,7 @@ class TensorFlowForward:
     """See :class:`computing.Forward`."""
 
     def __init__(self, model: Any) -> None:
-        floats, ints = tf.TensorSpec((None, None, None)), tf.TensorSpec((None,), tf.int32)
+        ints, logits_spec = tf.TensorSpec((None,), tf.int32), tf.TensorSpec((None, None, model.output.shape[-1]))
         features_spec = tf.TensorSpec((None, None, model.input["features"].shape[-1]))
 
         def logits(features: Any, frames: Any) -> Any:
@@ -56,7 +56,7 @@ class TensorFlowForward:
 
         self._logits = tf.function(logits, input_signature=[features_spec, ints], autograph=False)
         labels_spec = tf.TensorSpec((None, None), tf.int32)
-        self._losses = tf.function(ctc.loss, input_signature=[floats, ints, labels_spec, ints], autograph=False)
+        self._losses = tf.function(ctc.loss, input_signature=[logits_spec, ints, labels_spec, ints], autograph=False)
 
     def logits(self, features: Floats, frames: Ints) -> Floats:
         result: Floats = self._logits(features, frames).numpy()
