@@ -150,6 +150,21 @@ def test_a_binary_model_tells_its_words(tmp_path: Path) -> None:
     assert _sentence(model, "ab xy b") == pytest.approx([-0.2, -0.2 - 1.5, -0.7, -0.9], abs=1e-4)
 
 
+def test_a_binary_model_without_its_words_is_remarked_on(tmp_path: Path) -> None:
+    pytest.importorskip("kenlm")
+    path = tmp_path / "lm.binary"
+    written = bytearray(BINARY[: BINARY.index(b"<unk>\0")])
+    assert written[100] == 1  # in the header: words follow
+    written[100] = 0
+    path.write_bytes(written)
+    decoder = from_settings(_settings(lm_path=path), 0.04)
+    assert isinstance(decoder, Beam)
+    assert decoder.prior is not None
+    assert decoder.prior.lexicon is None
+    (remark,) = decoder.remarks
+    assert "does not tell its words" in remark
+
+
 def test_a_binary_model_of_another_version_or_not_whole_is_told(tmp_path: Path) -> None:
     pytest.importorskip("kenlm")
     path = tmp_path / "lm.binary"

@@ -14,7 +14,7 @@ import pytest
 
 from deepspeech_train import checkpoints, models
 from deepspeech_train.data.manifest import write_manifest
-from deepspeech_train.decoding import tuning
+from deepspeech_train.decoding import from_settings, tuning
 from deepspeech_train.decoding.tuning import Pair
 from deepspeech_train.errors import RecipeError, SettingsError
 from deepspeech_train.scoring import Score
@@ -100,7 +100,7 @@ def test_pairs_are_scored_by_decoding_with_them(jobs: int, arpa: Path) -> None:
     settings = Settings.from_namespace({"decoder": "beam", "lm_path": arpa, "beam_width": 8}, {})
     outputs = (["go left"] * 5, [_heard("go_ lift_", "go_ left_")] * 5)
     told: list[int] = []
-    with tuning.measuring(settings, outputs, jobs) as measure:
+    with tuning.measuring(from_settings(settings, 0.04), settings, outputs, jobs) as measure:
         without, with_model = measure([(0.0, 0.0), (1.0, 0.0)], told.append)
     assert (without.words, without.substitutions) == (10, 5)
     assert (with_model.words, with_model.edits) == (10, 0)
@@ -112,7 +112,7 @@ def test_what_a_process_raises_is_told_and_ends_the_others(arpa: Path) -> None:
     outputs = (["go"], [np.full((3, ENGLISH.size), np.nan, np.float32)])
     with (
         pytest.raises(RecipeError, match="not finite") as told,
-        tuning.measuring(settings, outputs, 2) as measure,
+        tuning.measuring(from_settings(settings, 0.04), settings, outputs, 2) as measure,
     ):
         measure([(0.0, 0.0)], lambda count: None)
     assert "ds_learning_rate" in told.value.hint

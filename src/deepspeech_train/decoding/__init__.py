@@ -74,6 +74,11 @@ def from_settings(settings: Settings, seconds_per_frame: float) -> Decoder:
     if settings.lm_path:
         model = language_model.load(settings.lm_path)
         _check_words(settings, model, words)
+        if words is None and model.vocabulary is None and " " in alphabet.characters:
+            remarks = (
+                f"{settings.lm_path} does not tell its words, so that it is found out only at a word's end whether it "
+                "is one: set ds_word_list, or take the ARPA file",
+            )
         lexicon = words if words is not None else _own_words(model, alphabet)
         prior = Prior(alphabet, model, settings.lm_alpha, settings.lm_beta, lexicon, words is not None)
     elif words is not None:

@@ -2,7 +2,7 @@
 
 A word list on disk is UTF-8 text, one word a line; blank lines are skipped. The tree is one sorted array: a node is a
 number (0 the empty prefix), an edge the number ``node * outputs + label``, and the node at the end of the i-th edge is
-``i + 1``. Edges are numbered level by level, so that they are sorted as they are made; 200,000 words take some 4 MB.
+``i + 1``. Edges are numbered level by level, so that they are sorted as they are made; 200,000 words take some 6 MB.
 
 >>> lexicon = Lexicon.of(["go", "got"], ENGLISH)
 >>> lexicon.final.tolist()

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from .. import scoring
 from ..settings import Settings
-from . import Beam, from_settings
+from . import Beam, Decoder, from_settings
 
 #: alpha and beta.
 Pair = tuple[float, float]
@@ -84,9 +84,10 @@ def _spacing(values: Sequence[float]) -> float:
 
 @contextmanager
 def measuring(
-    settings: Settings, outputs: Outputs, jobs: int
+    decoder: Decoder, settings: Settings, outputs: Outputs, jobs: int
 ) -> Iterator[Callable[[Sequence[Pair], Callable[[int], None]], list[scoring.Score]]]:
-    """The function that gives the scores of pairs, by decoding ``outputs`` as ``settings`` say in ``jobs`` processes.
+    """The function that gives the scores of pairs, by decoding ``outputs`` with ``decoder`` or, for more than one of
+    ``jobs``, in as many processes, each with a decoder as ``settings`` say.
 
     Its second argument is a function that is told how many utterances have been decoded since the last call. At the end
     of the block, however it comes, the processes end.
@@ -97,7 +98,7 @@ def measuring(
         for place in range(0, len(texts), _TOGETHER)
     ]
     if jobs <= 1:
-        trial = Trial(settings)
+        trial = Trial(decoder)
 
         def one_by_one(pairs: Sequence[Pair], advance: Callable[[int], None]) -> list[scoring.Score]:
             scores = []
@@ -142,8 +143,7 @@ def measuring(
 class Trial:
     """A decoder whose weights are tried."""
 
-    def __init__(self, settings: Settings) -> None:
-        decoder = from_settings(settings, settings.window_step)
+    def __init__(self, decoder: Decoder) -> None:
         assert isinstance(decoder, Beam)
         assert decoder.prior is not None
         self._decoder, self._prior = decoder, decoder.prior
@@ -172,7 +172,7 @@ def _begin(settings: Settings) -> None:
             os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()
-    _trial.append(Trial(settings))
+    _trial.append(Trial(from_settings(settings, settings.window_step)))
 
 
 def _score(pair: Pair, outputs: Outputs) -> scoring.Score:

@@ -83,7 +83,7 @@ def main(options: argparse.Namespace) -> int:
             "A development set has audio with its transcripts.",
         )
     greedy = _greedy(settings, outputs)
-    with tuning.measuring(settings, outputs, options.jobs or _cores()) as measure:
+    with tuning.measuring(decoder, settings, outputs, options.jobs or _cores()) as measure:
 
         def shown(pairs: Sequence[Pair]) -> list[Score]:
             count = len(pairs) * len(outputs[0])
