@@ -91,6 +91,9 @@ class ShardIndex(Sequence[Utterance]):
         self._table = _table(self.folder, int(self._about["utterances"]))
         self._positions = positions
         self.shards = tuple(Shard(**shard) for shard in self._about["shards"])
+        # Made once: a path costs more than the read of a line.
+        self._lines = self.folder / LINES
+        self._paths = tuple(self.folder / shard.name for shard in self.shards)
 
     def __reduce__(self) -> tuple[type[ShardIndex], tuple[Path, npt.NDArray[np.int64] | None]]:
         return ShardIndex, (self.folder.absolute(), self._positions)
@@ -109,14 +112,14 @@ class ShardIndex(Sequence[Utterance]):
         if not -len(self) <= place < len(self):
             raise IndexError(f"{place} of {len(self)} utterances")
         row = self._table[place if self._positions is None else self._positions[place]]
-        line = spans.read(self.folder / LINES, int(row["line"]), int(row["length"]))
+        line = spans.read(self._lines, int(row["line"]), int(row["length"]))
         return self._utterance(row, line)
 
     def __iter__(self) -> Iterator[Utterance]:
         if self._positions is not None:
             yield from (self[place] for place in range(len(self)))
             return
-        with (self.folder / LINES).open("rb") as lines:
+        with self._lines.open("rb") as lines:
             for row, line in zip(self._table, lines, strict=True):
                 yield self._utterance(row, line)
 
@@ -124,6 +127,14 @@ class ShardIndex(Sequence[Utterance]):
         """The utterances at ``positions`` (whole numbers, shape ``(n,)``) of this one, in that order."""
         chosen = np.asarray(positions, np.int64)
         return ShardIndex(self.folder, chosen if self._positions is None else self._positions[chosen])
+
+    def will_need(self, positions: npt.ArrayLike) -> None:
+        """Has the system begin to read the audio of the utterances at ``positions``, and does not wait for it: a disk
+        or a network that is asked for one clip after the other is idle most of the time."""
+        chosen = np.asarray(positions, np.int64)
+        rows = self._table[chosen if self._positions is None else self._positions[chosen]]
+        for shard, offset, size in zip(*(rows[name].tolist() for name in ("shard", "offset", "size")), strict=True):
+            spans.will_need(self._paths[shard], offset, size)
 
     def of_node(self, node: int) -> ShardIndex:
         """The part that was packed for one of ``nodes`` machines (``pack --nodes``): it needs its own shards alone."""
@@ -185,7 +196,7 @@ class ShardIndex(Sequence[Utterance]):
             record = json.loads(line)
             return Utterance(
                 id=record["id"],
-                audio=self.folder / self.shards[row["shard"]].name,
+                audio=self._paths[row["shard"]],
                 duration=float(row["duration"]),
                 text=record["text"],
                 speaker=record["speaker"],
@@ -193,7 +204,7 @@ class ShardIndex(Sequence[Utterance]):
             )
         except (ValueError, KeyError, TypeError, IndexError) as error:
             raise RecipeError(
-                f"the index {self.folder / LINES} is damaged at byte {row['line']}",
+                f"the index {self._lines} is damaged at byte {row['line']}",
                 f"see what else is with deepspeech-train pack --check {self.folder}, and copy it again or pack again",
             ) from error
 

@@ -50,6 +50,12 @@ def read(path: Path, offset: int, size: int) -> bytes:
     return content
 
 
+def will_need(path: Path, offset: int, size: int) -> None:
+    """Has the system begin to read these bytes, and does not wait for them; raises nothing: it is a hint."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.posix_fadvise(_handle(path).descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+
+
 def forget() -> None:
     """Lets go of every open file: for a program that writes files anew under names that it has read."""
     _handle.cache_clear()
