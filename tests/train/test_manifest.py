@@ -59,6 +59,8 @@ def test_a_relative_manifest_gives_paths_that_open_from_here(tmp_path: Path, mon
         (GOOD.replace('"id": "a"', '"id": "first"'), "already in line 1"),
         ("[" * 100_000, "nested too deeply"),
         (GOOD.replace("1.5", "1" * 400), "less than a year"),
+        (GOOD.replace("go left", "caf\\udce9"), "half a character"),
+        (GOOD.replace("a.wav", "a\\u0000.wav"), "'audio_filepath' is 'a\\x00.wav'"),
         (GOOD.replace("1.5", '1.5, "offset": -0.1'), "'offset' is -0.1; it must be at least 0 seconds"),
         (GOOD.replace("1.5", '1.5, "offset": "0"'), "'offset' is '0'"),
         (GOOD.replace("1.5", '1.5, "span": [0]'), "'span' is [0]"),

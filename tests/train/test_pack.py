@@ -68,6 +68,8 @@ def test_features_are_those_of_the_settings(manifests: list[Path], tmp_path: Pat
     settings = Settings.from_namespace({"features": "logmel", "n_input": 12}, {})
     features = shards.read_index(tmp_path / "packed").features
     assert features == dataclasses.replace(settings.feature_options, normalisation="none")
+    with pytest.raises(SettingsError, match="holds features, not audio"):
+        pack(tmp_path / "packed", "--to", tmp_path / "again")
 
 
 def test_what_is_left_out_gives_another_exit_code(

@@ -244,6 +244,19 @@ def test_changed_inputs_are_noticed(utterances: tuple[Utterance, ...], tmp_path:
     np.testing.assert_array_equal(audio.load(again.index[3]), audio.load(utterances[0]))
 
 
+def test_originals_may_be_gone_once_they_are_packed(utterances: tuple[Utterance, ...], tmp_path: Path) -> None:
+    folder = tmp_path / "packed"
+    pack(utterances, folder, Packing())
+    expected = contents(folder)
+    (tmp_path / "corpus").rename(tmp_path / "gone")
+    assert pack(utterances, folder, Packing()).was_there
+    with pytest.raises(RecipeError, match="audio files cannot be read"):
+        pack(utterances, folder, Packing(), again=True)
+    assert contents(folder) == expected
+    index = shards.read_index(folder)
+    assert contents(pack(index, tmp_path / "again", Packing()).index.folder) == expected
+
+
 def test_what_cannot_be_packed_is_named(utterances: tuple[Utterance, ...], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"1 id comes twice: a/0\.é"):
         pack([utterances[0], utterances[1], utterances[0]], tmp_path / "packed", Packing())

@@ -160,6 +160,14 @@ def parse_record(line: bytes) -> dict[str, Any]:
         raise ValueError("not JSON of a manifest: nested too deeply") from error
     if not isinstance(record, dict):
         raise ValueError(f"expected an object, found {type(record).__name__}")
+    if b"\\u" in line:
+        # JSON can spell what is no text: half a character, which no file can hold, and a zero byte, which no path can.
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("holds half a character (a surrogate alone)") from error
+        if "\0" in str(record.get("audio_filepath")):
+            raise ValueError(f"'audio_filepath' is {record['audio_filepath']!r}")
     return record
 
 

@@ -98,11 +98,12 @@ def pack(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder / _LOCK):
+            was_there = (folder / INDEX).is_file() and not again
+            # Originals may be gone once they are packed; and nothing is removed before it is known that they are not.
+            sources = _stat(utterances, progress, may_be_gone=was_there)
             if again:
                 _clear(folder)
-            sources = _stat(utterances, progress)
             _same_inputs(folder, utterances, packing, sources)
-            was_there = (folder / INDEX).is_file()
             if not was_there:
                 _write(utterances, folder, packing, sources, progress)
     except OSError as error:
@@ -151,6 +152,8 @@ def _write(
                     shard.drop()
     write_index(utterances, folder, packing.features, packing.nodes, pieces)
     shutil.rmtree(folder / PIECES)
+    for left_behind in folder.glob(".*.tmp"):  # of a call that was killed
+        left_behind.unlink()
     spans.forget()
 
 
@@ -164,6 +167,8 @@ def _made(utterance: Utterance, size: int, packing: Packing) -> Made:
         if utterance.start is not None:
             return Made(*audio.cut(utterance))
         content = audio.stored_bytes(utterance)
+        if audio.is_features(content):
+            raise RecipeError(f"{utterance.audio} holds features of {utterance.id}, not audio")
     except RecipeError as error:
         return Made(b"", "", error.message)
     if utterance.span is None and len(content) != size:
@@ -205,8 +210,9 @@ def _raise_for_ids(utterances: Sequence[Utterance]) -> None:
         )
 
 
-def _stat(utterances: Sequence[Utterance], progress: Progress) -> npt.NDArray[np.int64]:
-    """Bytes and time of change of each utterance's file, shape ``(n, 2)``; RecipeError names files not there."""
+def _stat(utterances: Sequence[Utterance], progress: Progress, *, may_be_gone: bool) -> npt.NDArray[np.int64]:
+    """Bytes and time of change of each utterance's file, shape ``(n, 2)``. RecipeError names files that are not there,
+    unless they may be gone: theirs are -1."""
     paths = list(dict.fromkeys(utterance.audio for utterance in utterances))
 
     def look(path: Path) -> tuple[int, int] | str:
@@ -214,6 +220,8 @@ def _stat(utterances: Sequence[Utterance], progress: Progress) -> npt.NDArray[np
             status = path.stat()
         except OSError as error:
             return error.strerror or str(error)
+        except ValueError as error:  # a zero byte in the path
+            return str(error)
         return (status.st_size, status.st_mtime_ns)
 
     found: dict[Path, tuple[int, int] | str] = {}
@@ -225,12 +233,14 @@ def _stat(utterances: Sequence[Utterance], progress: Progress) -> npt.NDArray[np
             found[path] = status
             advance(1)
     missing = [f"{path} ({status})" for path, status in found.items() if isinstance(status, str)]
-    if missing:
+    if missing and not may_be_gone:
         raise RecipeError(
             f"{_counted(len(missing), 'audio file')} cannot be read: {_shown(missing)}",
             "bring them, or take their lines out of the manifest; nothing was packed",
         )
-    return np.array([found[utterance.audio] for utterance in utterances], np.int64).reshape(-1, 2)
+    gone = (-1, -1)
+    rows = [gone if isinstance(status := found[utterance.audio], str) else status for utterance in utterances]
+    return np.array(rows, np.int64).reshape(-1, 2)
 
 
 def _same_inputs(
@@ -248,7 +258,7 @@ def _same_inputs(
         "version": VERSION,
     }
     if not (folder / _STATE).is_file():
-        foreign = sorted(path.name for path in folder.iterdir() if path.name not in (_LOCK, _SOURCES))
+        foreign = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
         if foreign:
             raise SettingsError(
                 f"{folder} is not empty and was not packed here: it holds {_shown(foreign)}",
@@ -264,7 +274,8 @@ def _same_inputs(
     if before != state:
         what = "another manifest" if before["manifest"] != state["manifest"] else "other options"
         raise SettingsError(f"{folder} holds shards of {what}", hint)
-    changed = np.flatnonzero((np.load(folder / _SOURCES) != sources).any(axis=1))
+    there = sources[:, 0] >= 0
+    changed = np.flatnonzero((np.load(folder / _SOURCES) != sources).any(axis=1) & there)
     if len(changed):
         names = [f"{utterances[int(place)].id} ({utterances[int(place)].audio})" for place in changed]
         raise SettingsError(

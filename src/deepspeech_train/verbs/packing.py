@@ -69,6 +69,8 @@ def _pack(options: argparse.Namespace) -> int:
     from ..data import formats
     from ..data.manifest import Utterance
     from ..data.packing import Packing, pack
+    from ..data.shards import ShardIndex
+    from ..errors import SettingsError
 
     settings = settings_of(options)
     packing = Packing(
@@ -79,7 +81,10 @@ def _pack(options: argparse.Namespace) -> int:
     progress = Progress("pack", enabled=True)
     utterances: list[Utterance] = []
     for manifest in options.manifests:
-        utterances += formats.load(manifest, progress=progress)
+        loaded = formats.load(manifest, progress=progress)
+        if isinstance(loaded, ShardIndex) and loaded.features is not None:
+            raise SettingsError(f"{manifest} holds features, not audio", "pack the manifest that it was packed from")
+        utterances += loaded
     packed = pack(utterances, options.to, packing, again=options.again, progress=progress)
     index = packed.index
     size = sum(shard.bytes for shard in index.shards)

@@ -168,6 +168,8 @@ def _lengths(entries: Sequence[Entry], problems: Problems, progress: Progress) -
     found: dict[tuple[Path, Span | None], float | str] = {}
 
     def look(entry: Entry) -> float | str:
+        if "\0" in str(entry.audio):
+            return f"{str(entry.audio)!r} is no path"
         try:
             return audio.inspect(Utterance(entry.id or entry.where, entry.audio, 0.0, "", "", None, entry.span)).seconds
         except RecipeError as error:
