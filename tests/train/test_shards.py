@@ -17,11 +17,13 @@ import pytest
 import soundfile
 
 from deepspeech_train.data import audio, packing, shard_check, shard_files, shards, spans
+from deepspeech_train.data.batches import Batching
 from deepspeech_train.data.features import FeatureOptions, extract
-from deepspeech_train.data.manifest import Utterance, durations
+from deepspeech_train.data.manifest import Utterance, durations, read_manifest, write_manifest
 from deepspeech_train.data.packing import Packing, pack
+from deepspeech_train.data.pipeline import Pipeline
 from deepspeech_train.errors import RecipeError, SettingsError
-from deepspeech_train.text import frames_needed
+from deepspeech_train.text import Alphabet, frames_needed
 
 RATE = 16000
 
@@ -314,6 +316,48 @@ def test_features_are_stored_without_normalisation(utterances: tuple[Utterance, 
         np.testing.assert_array_equal(np.load(io.BytesIO(content)), extract(audio.load(other), index.features))
     with pytest.raises(RecipeError, match="holds features that were computed"):
         audio.load(index[0])
+
+
+def test_the_same_seed_gives_the_same_batches_whatever_the_storage(
+    utterances: tuple[Utterance, ...], tmp_path: Path
+) -> None:
+    options = FeatureOptions("logmel", n_input=8)
+    bad = Utterance("bad", tmp_path / "corpus" / "bad.wav", 0.8, "x", "")
+    bad.audio.write_bytes(b"no audio")
+    many = (*utterances[:3], bad, *utterances[3:])
+    write_manifest(tmp_path / "all.jsonl", many)
+    storages = [
+        read_manifest(tmp_path / "all.jsonl"),
+        pack(many, tmp_path / "packed", Packing(shard_bytes=150_000)).index,
+        pack(many, tmp_path / "nodes", Packing(nodes=3)).index,
+    ]
+    runs = []
+    for storage in storages:
+        pipeline = Pipeline(
+            storage, options=options, alphabet=Alphabet(" abetxy0123456789"), stride=2, batching=Batching(4), seed=5
+        )
+        with pipeline.batches(2) as batches:
+            runs.append(list(batches))
+        assert list(pipeline.left_out) == ["bad"]
+    for run in runs[1:]:
+        for one, other in zip(run, runs[0], strict=True):
+            assert [u.id for u in one.utterances] == [u.id for u in other.utterances]
+            np.testing.assert_array_equal(one.features, other.features)
+            np.testing.assert_array_equal(one.labels, other.labels)
+
+    # Stored features hold no bad file, so that the order is another; the numbers are the same.
+    stored = pack(utterances, tmp_path / "features", Packing(features=options)).index
+    pipeline = Pipeline(
+        stored, options=options, alphabet=Alphabet(" abetxy0123456789"), stride=2, batching=Batching(4), seed=5
+    )
+    of_id = {u.id: batch.features[n, : batch.frames[n]] for batch in runs[0] for n, u in enumerate(batch.utterances)}
+    with pipeline.batches(2) as batches:
+        seen = [
+            (u.id, batch.features[n, : batch.frames[n]]) for batch in batches for n, u in enumerate(batch.utterances)
+        ]
+    assert sorted(identity for identity, _ in seen) == sorted(of_id)
+    for identity, features in seen:
+        np.testing.assert_array_equal(features, of_id[identity])
 
 
 def test_a_whole_folder_passes_and_damage_is_named(utterances: tuple[Utterance, ...], tmp_path: Path) -> None:
