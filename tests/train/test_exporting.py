@@ -60,13 +60,13 @@ def network(name: str, **changes: Any) -> Network:
 
 @pytest.fixture(scope="module")
 def exported_to_all(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Network, exporting.Exported]]:
-    """A network and its export to all formats, made when first asked for."""
+    """A network and its export, made when first asked for; int8, which converts like litert, of one alone."""
 
     @functools.cache
     def export(name: str) -> tuple[Network, exporting.Exported]:
         given = network(name)
-        folder = tmp_path_factory.mktemp("export")
-        return given, exporting.export(given, folder, tuple(exporting.FORMATS), progress=False)
+        names = [each for each in exporting.FORMATS if name == "fastconv" or each != "litert-int8"]
+        return given, exporting.export(given, tmp_path_factory.mktemp("export"), names, progress=False)
 
     return export
 
@@ -96,7 +96,8 @@ def test_every_format_computes_what_the_network_does(name: str, exported_to_all:
             np.testing.assert_allclose(of_batch[:count], expected[row, :count], rtol=1e-3, atol=1e-4, err_msg=each.name)
             np.testing.assert_allclose(alone[:count], expected[row, :count], rtol=1e-3, atol=1e-4, err_msg=each.name)
     differences = {item.format: item.difference for item in exported.comparisons}
-    assert differences["litert-int8"] < 0.2 * (1 + np.abs(expected).max())
+    if "litert-int8" in differences:
+        assert 0 < differences["litert-int8"] < 0.2 * (1 + np.abs(expected).max())
     assert max(differences[each] for each in ("savedmodel", "litert", "onnx")) < 1e-3
 
 

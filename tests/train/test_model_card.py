@@ -73,6 +73,7 @@ def test_a_card_tells_of_data_results_and_formats(network: Network, tmp_path: Pa
         "| train | 2700 | 0.32 |",
         "3 training utterances could not be used",
         "**1.23 %**",
+        "95 % interval 1",
         "bootstrap over 20 speakers",
         "decoder beam",
         "| ONNX | 5.0 MB | 3.2e-06 | 3.00 % | 1.20 % | 1 of 12 | 80 |",

@@ -27,8 +27,6 @@ _DECIMALS = 3
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    from ..fields import PREFIX
-
     parser.description = DESCRIPTION
     add_checkpoint(parser)
     parser.add_argument("files", metavar="FILE", type=Path, nargs="*", help="audio")
@@ -38,9 +36,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--window",
         metavar="SECONDS",
         type=float,
-        default=None,
-        help=f"recognise longer audio in parts of so many seconds at most (default: 20; 0: in one piece, {PREFIX}... "
-        "settings stay)",
+        help="recognise longer audio in parts of so many seconds at most (default: 20; 0: in one piece)",
     )
 
 
