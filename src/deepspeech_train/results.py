@@ -19,7 +19,7 @@ from typing import Any
 
 import keras
 
-from . import computing
+from . import computing, scoring
 from .checkpoints import Progress
 from .data.manifest import Corpus, durations
 from .data.pipeline import Pipeline
@@ -95,6 +95,7 @@ def hyper(outcome: Outcome) -> dict[str, Any]:
     """The content of ``hyper.json``."""
     settings, corpus, progress = outcome.settings, outcome.corpus, outcome.progress
     test = outcome.test.score
+    interval = scoring.confidence_interval(outcome.test.transcriptions, seed=settings.random_seed)
     measured = [line for line in progress.curve if line.validation_wer is not None]
     parameters = {
         field.name: getattr(settings, field.name)
@@ -124,6 +125,8 @@ def hyper(outcome: Outcome) -> dict[str, Any]:
             "last_train_wer": _rounded(outcome.train.wer),
             "last_validation_wer": measured[-1].validation_wer if measured else None,
             "test_wer": _rounded(test.wer),
+            "test_wer_low": _rounded(interval.low) if interval else None,
+            "test_wer_high": _rounded(interval.high) if interval else None,
             "test_cer": _rounded(test.cer),
             "test_loss": _rounded(outcome.test.loss),
             "substitutions": test.substitutions,
@@ -150,6 +153,7 @@ def _utterance(item: Transcription) -> dict[str, Any]:
         "duration": round(item.utterance.duration, 3),
         "reference": item.utterance.text,
         "hypothesis": item.hypothesis,
+        "confidence": None if item.confidence is None else round(float(item.confidence), 4),
         "words": item.score.words,
         "substitutions": item.score.substitutions,
         "deletions": item.score.deletions,
