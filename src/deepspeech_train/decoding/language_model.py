@@ -8,9 +8,9 @@ Two kinds of files are read:
 - **KenLM's binary** files (``build_binary``).
 
 Both are read with the package ``kenlm`` where it is installed (``pip install 'deepspeech-wer[lm]'``; it is compiled
-there, which takes about a minute and a C++ compiler). Without it, ARPA files are read by :class:`Arpa`: the same
-numbers from a plain dictionary, which is meant for small models: reading takes some 2 s and 200 MB for a million
-n-grams.
+there, which takes about a minute and a C++ compiler; 0.3.0 does so up to Python 3.12). Without it, ARPA files are read
+by :class:`Arpa`: the same numbers from a plain dictionary, which is meant for small models: reading takes some 2 s and
+200 MB for a million n-grams.
 
 Probabilities are natural logarithms here; the files have those to the base 10.
 """
@@ -22,6 +22,7 @@ import importlib
 import math
 import mmap
 import re
+import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,12 @@ _BINARY = b"mmap lm http://kheafield.com/code"
 _MARKS = (b"<s>", b"</s>", b"<unk>", b"<UNK>")
 _GZIP = b"\x1f\x8b"
 _ARPA_HINT = "Write it again, as with KenLM's lmplz --arpa; a file that ends early was not copied whole."
-_INSTALL = "Install it with pip install 'deepspeech-wer[lm]' (it needs a C++ compiler)"
+#: kenlm 0.3.0 does not compile with Python 3.13, so that the extra installs nothing there.
+_INSTALL = (
+    "Install it with pip install 'deepspeech-wer[lm]' (it needs a C++ compiler), or set ds_lm_path to the ARPA file"
+    if sys.version_info < (3, 13)
+    else "That does not compile with Python 3.13 yet: set ds_lm_path to the ARPA file, or use Python 3.12"
+)
 
 
 class LanguageModel(Protocol):
@@ -80,7 +86,7 @@ def load(path: Path) -> LanguageModel:
         if binary:
             raise RecipeError(
                 f"The language model {path} is a binary one of KenLM, and the package kenlm is not installed.",
-                f"{_INSTALL}, or set ds_lm_path to the ARPA file from which it was made.",
+                f"{_INSTALL}.",
             ) from error
         return Arpa(path)
     vocabulary = None if binary else _vocabulary(path)
