@@ -8,7 +8,18 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from .errors import RecipeError, SettingsError
-from .verbs import converting, evaluating, exporting, importing, packing, running, scoring, transcribing, tuning
+from .verbs import (
+    converting,
+    describing,
+    evaluating,
+    exporting,
+    importing,
+    packing,
+    running,
+    scoring,
+    transcribing,
+    tuning,
+)
 
 _DESCRIPTION = "Imports corpora, trains and tests networks that recognise speech, and scores what was recognised."
 _EPILOG = """\
@@ -22,6 +33,7 @@ _VERBS: dict[str, ModuleType] = {
     "import": importing,
     "convert": converting,
     "pack": packing,
+    "summary": describing,
     "run": running,
     "evaluate": evaluating,
     "tune": tuning,
