@@ -35,6 +35,8 @@ _LICENCES = {
     "espeak": "none: made by a speech synthesiser",
 }
 
+_SPLITS = ("train", "dev", "test")
+
 _NETWORKS = {
     "deepspeech1": "DeepSpeech (Hannun et al., 2014): dense layers around one recurrent layer",
     "deepspeech2": "DeepSpeech2 (Amodei et al., 2016): convolutions, then recurrent layers",
@@ -134,10 +136,15 @@ def _trained_on(data: Mapping[str, Any], name: str) -> str:
     licence = next((terms for start, terms in _LICENCES.items() if name.lower().startswith(start)), "not known here")
     lines = ["## Training data", "", f"Corpus {name}; licence of the data: {licence}.", ""]
     lines += ["| set | utterances | hours |", "|---|---:|---:|"]
-    for split in ("train", "dev", "test"):
+    for split in _SPLITS:
         if f"{split}_utterances" in data:
             hours = data.get(f"{split}_hours")
             lines.append(f"| {split} | {data[f'{split}_utterances']} | {hours if hours is not None else '-'} |")
+    counted = ("name", "left_out", *(f"{split}_{what}" for split in _SPLITS for what in ("utterances", "hours")))
+    # What looks like a path is one of the machine that trained.
+    chosen = [f"{option}={value}" for option, value in data.items() if option not in counted and "/" not in str(value)]
+    if chosen:
+        lines += ["", f"Options of the importer: {', '.join(chosen)}."]
     if data.get("left_out"):
         lines += ["", f"{data['left_out']} training utterances could not be used and were left out."]
     return "\n".join(lines)
@@ -173,7 +180,8 @@ def _formats(comparisons: Sequence[Comparison]) -> str:
     first = comparisons[0]
     on = (
         f"Each was loaded again and run on the same {first.utterances} utterances, {first.seconds / 60:.1f} minutes of "
-        "speech, decoded by the best path; `comparison.json` has the numbers."
+        "speech, decoded by the best path; `comparison.json` has the numbers. How much faster than real time each is "
+        "holds for the machine it was exported on."
         if first.utterances
         else "Each was loaded again and run on noise; there was no speech at hand, so that there are no rates."
     )

@@ -22,6 +22,9 @@ HYPER = {
         "decoder": "beam",
         "data_set": {
             "name": "fsdd",
+            "split": "speaker",
+            "test_speaker": "theo",
+            "train": "/home/ann/train.csv",
             "left_out": 3,
             "train_utterances": 2700,
             "train_hours": 0.32,
@@ -72,6 +75,7 @@ def test_a_card_tells_of_data_results_and_formats(network: Network, tmp_path: Pa
         "CC BY-SA 4.0",
         "| train | 2700 | 0.32 |",
         "3 training utterances could not be used",
+        "Options of the importer: split=speaker, test_speaker=theo.",
         "**1.23 %**",
         "95 % interval 1",
         "bootstrap over 20 speakers",
@@ -86,6 +90,7 @@ def test_a_card_tells_of_data_results_and_formats(network: Network, tmp_path: Pa
     ):
         assert part in text, part
     assert "Interpreter" not in text  # how to load what is not there
+    assert "ann" not in text
     assert str(tmp_path) not in text
     assert str(Path.home()) + "/" not in text
 
