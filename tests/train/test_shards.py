@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import pickle
 import tarfile
 from collections.abc import Callable, Iterator
@@ -183,6 +184,7 @@ def killed_at(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], None]
     monkeypatch.setattr(shard_files, "written_whole", written_whole)
     monkeypatch.setattr(packing, "written_whole", written_whole)
     monkeypatch.setattr(Path, "replace", replace)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # it is the process that dies, not the machine
     yield set_last
 
 
