@@ -17,6 +17,7 @@ from deepspeech_train.data import audio
 from deepspeech_train.decoding import Hypothesis, Word
 from deepspeech_train.recognising import Recogniser, cut, joined
 from deepspeech_train.settings import Settings
+from deepspeech_train.verbs import transcribing
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,17 @@ def test_the_list_may_come_over_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{corpus.test[1].audio}\n"))
     assert cli.main(["transcribe", str(checkpoint), "--list", "-", "--set", "decoder=beam"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_who_reads_the_output_may_have_enough(
+    checkpoint: Path, corpus: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(line: str) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(transcribing, "_write", broken)
+    assert cli.main(["transcribe", str(checkpoint), *[str(item.audio) for item in corpus.test[:2]]]) == 1
+    assert capsys.readouterr().err.count("recognised") == 0  # the second was not begun
 
 
 @pytest.mark.parametrize(

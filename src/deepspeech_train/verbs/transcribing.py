@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,7 +70,11 @@ def main(options: argparse.Namespace) -> int:
                 said.say(f"{path}: {error.message}")
             else:
                 done += 1
-                _write(line)
+                try:
+                    _write(line)
+                except BrokenPipeError:  # who reads has enough, as head does
+                    _close()
+                    return 1
             advance(1)
     if failed:
         raise RecipeError(
@@ -125,6 +131,12 @@ def _write(line: str) -> None:
 
     tqdm.write(line, file=sys.stdout)
     sys.stdout.flush()
+
+
+def _close() -> None:
+    """What is still to be written at the end of the process goes nowhere, without a complaint."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _listed(name: str) -> Iterator[Path]:
