@@ -19,7 +19,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings.from_namespace({"model": "fastconv", "n_hidden": 12, "n_blocks": 1}, {})
     model = models.build(settings)
     for variable in model.trainable_variables:
-        variable.assign(2 * variable.value)
+        variable.assign(2 * variable.numpy())
     folder = tmp_path_factory.mktemp("checkpoint")
     variables = {f"model/{place:03d}": variable for place, variable in enumerate(model.variables)}
     checkpoints.save(folder / "last.npz", variables, Progress(), settings, None)

@@ -26,7 +26,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = Settings.from_namespace({"n_hidden": 12, "n_context": 2}, {})
     model = models.build(settings)
     for variable in model.trainable_variables:
-        variable.assign(3 * variable.value)
+        variable.assign(3 * variable.numpy())
     folder = tmp_path_factory.mktemp("checkpoint")
     variables = {f"model/{place:03d}": variable for place, variable in enumerate(model.variables)}
     checkpoints.save(folder / "best.npz", variables, Progress(), settings, None)
