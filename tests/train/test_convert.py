@@ -42,7 +42,7 @@ def test_segments_are_cut_beside_the_csv(manifest: Path, tmp_path: Path, capsys:
     (tmp_path / "csv").mkdir()
     assert convert(manifest, tmp_path / "csv" / "b.csv") == 0
     said = capsys.readouterr()
-    assert "3 utterances, 0.00 hours" in said.out
+    assert "3 utterances, 0.0 minutes" in said.out
     assert "(jsonl) -> " in said.out
     assert "the speaker of 3 utterances is not kept" in said.err
     assert [path.name for path in sorted((tmp_path / "csv" / "b-audio").iterdir())] == ["talk-1.wav", "talk-2.wav"]

@@ -43,8 +43,8 @@ def test_manifests_are_packed_checked_and_not_packed_twice(
     folder = tmp_path / "packed"
     assert pack(*manifests, "--to", folder, "--shard-size", "40k", "--nodes", 2) == 0
     said = capsys.readouterr().out
-    assert "8 utterances, 0.00 hours, 4 shards" in said
-    assert "node 1: 0.00 hours, shard-000002.tar to shard-000003.tar" in said
+    assert "8 utterances, 0.0 minutes, 4 shards" in said
+    assert "node 1: 0.0 minutes, shard-000002.tar to shard-000003.tar" in said
     assert [u.id for u in shards.read_index(folder)] == [f"{split}{number}" for split in "ab" for number in range(4)]
     assert pack(*manifests, "--to", folder, "--shard-size", "40k", "--nodes", 2) == 0
     assert "all there already" in capsys.readouterr().out

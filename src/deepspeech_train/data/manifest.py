@@ -69,6 +69,11 @@ def durations(utterances: Utterances) -> npt.NDArray[np.float64]:
     return np.array([utterance.duration for utterance in utterances], np.float64)
 
 
+def spoken(seconds: float) -> str:
+    """A length for people: ``12.3 hours``, ``4.5 minutes``."""
+    return f"{seconds / 3600:.1f} hours" if seconds >= 3600 else f"{seconds / 60:.1f} minutes"
+
+
 @dataclass(frozen=True)
 class Corpus:
     """Three splits of one corpus; ``name`` goes into ``hyper.json`` as the data set."""

@@ -37,7 +37,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     from ..corpora._progress import Progress
     from ..data import formats
-    from ..data.manifest import durations
+    from ..data.manifest import durations, spoken
     from ..errors import RecipeError
 
     progress = Progress("convert", enabled=True)
@@ -55,9 +55,9 @@ def main(options: argparse.Namespace) -> int:
     )
     for remark in remarks:
         print(f"deepspeech-train: {remark}", file=sys.stderr)
-    hours = durations(reading.utterances).sum() / 3600
+    length = spoken(float(durations(reading.utterances).sum()))
     print(
         f"{options.source} ({reading.format}) -> {options.target} ({target_format}): "
-        f"{len(reading.utterances)} utterances, {hours:.2f} hours"
+        f"{len(reading.utterances)} utterances, {length}"
     )
     return 0

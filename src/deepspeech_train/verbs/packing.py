@@ -67,7 +67,7 @@ def bytes_of(size: str) -> int:
 def _pack(options: argparse.Namespace) -> int:
     from ..corpora._progress import Progress
     from ..data import formats
-    from ..data.manifest import Utterance
+    from ..data.manifest import Utterance, spoken
     from ..data.packing import Packing, pack
     from ..data.shards import ShardIndex
     from ..errors import SettingsError
@@ -89,14 +89,14 @@ def _pack(options: argparse.Namespace) -> int:
     index = packed.index
     size = sum(shard.bytes for shard in index.shards)
     print(
-        f"{options.to}: {len(index)} utterances, {index.durations.sum() / 3600:.2f} hours, "
+        f"{options.to}: {len(index)} utterances, {spoken(float(index.durations.sum()))}, "
         f"{len(index.shards)} shard{'s' if len(index.shards) != 1 else ''}, {size / 1e9:.2f} GB"
         + (", all there already" if packed.was_there else "")
     )
     for node in range(index.nodes if index.nodes > 1 else 0):
         names = [shard.name for shard in index.shards if shard.node == node]
-        hours = sum(shard.seconds for shard in index.shards if shard.node == node) / 3600
-        print(f"  node {node}: {hours:.2f} hours, {names[0] if names else 'nothing'} to {names[-1] if names else ''}")
+        length = spoken(sum(shard.seconds for shard in index.shards if shard.node == node))
+        print(f"  node {node}: {length}, {names[0] if names else 'nothing'} to {names[-1] if names else ''}")
     if packed.left_out:
         identity, reason = packed.left_out[0]
         print(
@@ -118,6 +118,7 @@ def _check(folder: Path) -> int:
     if len(found) > _NAMED:
         print(f"deepspeech-train: and {len(found) - _NAMED} more", file=sys.stderr)
     index = read_index(folder)
-    sound = f"all {len(index)} utterances in {len(index.shards)} shards are as they were packed"
+    shards = f"{len(index.shards)} shard{'s' if len(index.shards) != 1 else ''}"
+    sound = f"all {len(index)} utterances in {shards} are as they were packed"
     print(f"{folder}: {sound if not found else f'{len(found)} damaged; copy these shards again, or pack again'}")
     return 1 if found else 0

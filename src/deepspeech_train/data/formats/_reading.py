@@ -170,8 +170,10 @@ def _lengths(entries: Sequence[Entry], problems: Problems, progress: Progress) -
     def look(entry: Entry) -> float | str:
         if "\0" in str(entry.audio):
             return f"{str(entry.audio)!r} is no path"
+        in_shard = entry.span is not None
         try:
-            return audio.inspect(Utterance(entry.id or entry.where, entry.audio, 0.0, "", "", None, entry.span)).seconds
+            source = Utterance(entry.id or entry.where, entry.audio, 0.0, "", "", None, entry.span)
+            return audio.inspect(source if in_shard else entry.audio).seconds
         except RecipeError as error:
             return error.message
 
