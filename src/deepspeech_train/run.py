@@ -131,7 +131,10 @@ def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
     and validation are apart, without another pass over the whole set.
     """
     settings = run.settings
-    evaluator = Evaluator(model, decoding.from_settings(settings, settings.window_step * settings.n_stride), settings)
+    decoder = decoding.from_settings(settings, settings.window_step * settings.n_stride)
+    for remark in decoder.remarks:
+        print(remark, flush=True)
+    evaluator = Evaluator(model, decoder, settings)
     seen = _limited(data.train.utterances, max(1, len(data.corpus.dev)), settings.random_seed)
     trained = evaluator.evaluate(_pipeline(settings, seen, data.statistics, settings.dev_batch_size)).score
     tested = evaluator.evaluate(data.test)
