@@ -213,6 +213,12 @@ class Selection(Sequence[Utterance]):
             return Selection(self._utterances, self._places[place])
         return self._utterances[int(self._places[place])]
 
+    def will_need(self, places: npt.NDArray[np.intp]) -> None:
+        """Has the system begin to read these, where they lie in shards."""
+        hint = getattr(self._utterances, "will_need", None)
+        if hint is not None:
+            hint(self._places[places])
+
 
 def usable(
     utterances: Utterances, options: FeatureOptions, alphabet: Alphabet, stride: int, max_duration: float = 0.0

@@ -240,6 +240,8 @@ class Batches(Iterator[Batch]):
             work = _Work(self._next, places, [None] * len(places), parts)
             self._works.append(work)
             self._next += 1
+            if (hint := getattr(pipeline.utterances, "will_need", None)) is not None and places:
+                hint(np.array(places, np.intp))
             if not parts:
                 work.batch.set_result(None)
             for part in range(parts):
