@@ -261,13 +261,10 @@ def _write(
     hint = "Free space, or name another folder with ds_checkpoint_dir."
     with contextlib.suppress(OSError):  # what is wrong with the folder is told when the file is opened
         path.parent.mkdir(parents=True, exist_ok=True)
+    of_texts = {name: np.array(json.dumps(text)) for name, text in texts.items()}
+    everything: dict[str, Any] = {**of_texts, **of_features, **arrays}
     with written_whole(path, "The checkpoint", hint) as file:
-        np.savez(
-            file,
-            **{name: np.array(json.dumps(text)) for name, text in texts.items()},
-            **of_features,
-            **arrays,
-        )
+        np.savez(file, **everything)
 
 
 def _read(path: Path) -> tuple[Arrays, Progress, dict[str, Any]]:

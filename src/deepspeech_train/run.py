@@ -171,7 +171,7 @@ def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[S
                 run.settings.export_formats,
                 remove=run.settings.remove_export,
                 utterances=exporting.some(data.corpus.test),
-                about=model_card.About.of_run(outcome),
+                about=model_card.About.of_results(run.folders.result),
             )
         except RecipeError as error:
             raise RecipeError(error.message, f"{error.hint} The results are in {run.folders.result}.") from error

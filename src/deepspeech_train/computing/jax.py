@@ -29,6 +29,7 @@ class JaxStep:
         used = jax.devices() if settings.data_parallel else jax.devices()[:1]
         self._mesh = Mesh(np.array(used), ("batch",))
         self._step = jax.jit(_pure_step(model, optimizer, settings), donate_argnums=0)
+        self._state: Any = None
         self.adopt()
 
     def __call__(self, batch: Batch, rate: float, scale: float) -> Step:
