@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,9 +38,9 @@ class Evaluator:
         self._decoder = decoder
         self._stride = stride(settings)
 
-    def evaluate(self, pipeline: Pipeline) -> Evaluation:
+    def evaluate(self, pipeline: Pipeline, advance: Callable[[int], None] | None = None) -> Evaluation:
         """Every utterance whose audio can be read is decoded and scored, also those that are too short for their
-        text."""
+        text. ``advance`` is told of how many more there are results."""
         losses: list[float] = []
         found: dict[str, scoring.Transcription] = {}
         with pipeline.evaluation_batches() as batches:
@@ -64,6 +64,8 @@ class Evaluator:
                     lengths[: batch.count][rows] = batch.label_lengths[: batch.count][rows]
                     of_batch = self._forward.losses(logits, frames, batch.labels, lengths)
                     losses += of_batch[: batch.count][rows].tolist()
+                if advance is not None:
+                    advance(batch.count)
         mean = float(np.mean(losses)) if losses else None
         return Evaluation(
             loss=mean if mean is not None and np.isfinite(mean) else None,

@@ -163,8 +163,9 @@ def _utterance(item: Transcription) -> dict[str, Any]:
 
 def _data_set(corpus: Corpus, settings: Settings, left_out: int) -> dict[str, Any]:
     described: dict[str, Any] = {"name": corpus.name, "left_out": left_out}
-    # A source is a path of this machine.
-    described |= {name: value for name, value in settings.importer_options.items() if name != "source"}
+    # Paths are of this machine: a source, and the manifests of data of one's own.
+    paths = {"source", "train", "dev", "test"} if settings.importer == "manifest" else {"source"}
+    described |= {name: value for name, value in settings.importer_options.items() if name not in paths}
     for split, utterances in (("train", corpus.train), ("dev", corpus.dev), ("test", corpus.test)):
         described[f"{split}_utterances"] = len(utterances)
         described[f"{split}_hours"] = round(float(durations(utterances).sum()) / 3600, 4)

@@ -11,6 +11,7 @@ brings characters of its own; the blank is always the last output.
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -74,4 +75,4 @@ ENGLISH = Alphabet(" abcdefghijklmnopqrstuvwxyz'")
 
 def frames_needed(text: str) -> int:
     """The fewest output frames with which CTC can emit ``text``: one each, and a blank between repeats."""
-    return len(text) + sum(left == right for left, right in zip(text, text[1:], strict=False))
+    return len(text) + sum(left == right for left, right in itertools.pairwise(text))

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deepspeech_train import checkpoints, exporting, models, results, run, scoring
+from deepspeech_train import checkpoints, models, results, run, scoring
 from deepspeech_train.errors import RecipeError, SettingsError
 from deepspeech_train.settings import Settings
 from deepspeech_wer.results import hyper as tracker_hyper
@@ -125,22 +125,6 @@ def test_the_export_gives_the_logits_of_the_tested_network(finished: Finished) -
     np.testing.assert_allclose(
         served.serve(inputs).numpy(), model(inputs, training=False).numpy(), rtol=1e-4, atol=1e-5
     )
-
-
-def test_a_new_export_takes_the_next_number_and_remove_takes_the_earlier_ones_away(
-    smoke: Settings, tmp_path: Path
-) -> None:
-    model = models.build(smoke)
-    folder = tmp_path / "export"
-    assert exporting.export(model, folder, remove=False) == folder / "1"
-    (folder / "notes.txt").write_text("mine")
-    (folder / "7").mkdir()  # not an export: stays
-    assert exporting.export(model, folder, remove=False) == folder / "2"
-    assert exporting.export(model, folder, remove=True) == folder / "3"
-    assert sorted(path.name for path in folder.iterdir()) == ["3", "7", "notes.txt"]
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(RecipeError, match="could not be exported"):
-        exporting.export(model, tmp_path / "file", remove=False)
 
 
 def test_limits_take_a_part_that_the_seed_chooses(smoke: Settings, corpus: Any) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,33 +105,8 @@ def _evaluated(network: Any, utterances: Utterances) -> Evaluation:
         prefetch=settings.prefetch_batches,
         fixed=computing.fixed_shapes(settings),
     )
-    watched: Any = _Watched(pipeline, said)
-    return Evaluator(network.model, decoder, settings).evaluate(watched)
-
-
-class _Watched:
-    """A pipeline whose evaluation shows how far it is."""
-
-    def __init__(self, pipeline: Any, said: Any) -> None:
-        self._pipeline, self._said = pipeline, said
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pipeline, name)
-
-    @contextmanager
-    def evaluation_batches(self) -> Iterator[Iterator[Any]]:
-        total = len(self._pipeline.utterances)
-        with (
-            self._said.steps("recognised", total, "utterances") as advance,
-            self._pipeline.evaluation_batches() as batches,
-        ):
-
-            def shown() -> Iterator[Any]:
-                for batch in batches:
-                    yield batch
-                    advance(batch.count)
-
-            yield shown()
+    with said.steps("recognised", len(utterances), "utterances") as advance:
+        return Evaluator(network.model, decoder, settings).evaluate(pipeline, advance)
 
 
 def _tell_left_out(evaluation: Evaluation) -> None:
