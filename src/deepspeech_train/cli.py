@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import sys
 from collections.abc import Sequence
 from types import ModuleType
 
 from .errors import RecipeError, SettingsError
+from .signals import Stopped, Terminated, stopped_like_ctrl_c
 from .verbs import (
     converting,
     describing,
@@ -17,6 +20,7 @@ from .verbs import (
     packing,
     running,
     scoring,
+    showing,
     transcribing,
     tuning,
 )
@@ -25,7 +29,8 @@ _DESCRIPTION = "Imports corpora, trains and tests networks that recognise speech
 _EPILOG = """\
 Settings come from the environment (ds_epochs=3) and, over it, from --set (--set epochs=3).
 exit codes: 0 done; 1 the work failed, also for data that cannot be had or is bad;
-  2 usage or settings, also a source that is not there and a folder that cannot be written
+  2 usage or settings, also a source that is not there and a folder that a run cannot write to;
+  130 stopped by Ctrl-C, 143 by SIGTERM: what was reached is kept, and the next call goes on from there
 """
 
 #: In the order of --help.
@@ -33,6 +38,7 @@ _VERBS: dict[str, ModuleType] = {
     "import": importing,
     "convert": converting,
     "pack": packing,
+    "settings": showing,
     "summary": describing,
     "run": running,
     "evaluate": evaluating,
@@ -47,14 +53,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code. Errors of our family are told without a traceback."""
     options = _parser().parse_args(arguments)
     try:
-        return int(options.main(options))
+        with stopped_like_ctrl_c():
+            return int(options.main(options))
+    except Stopped as error:
+        return _told(error, 128 + error.signal)
     except SettingsError as error:
         return _told(error, 2)
     except RecipeError as error:
         return _told(error, 1)
-    except KeyboardInterrupt:
-        print("deepspeech-train: stopped before it was done.", file=sys.stderr)
-        return 1
+    except KeyboardInterrupt as interrupt:
+        number = interrupt.signal if isinstance(interrupt, Terminated) else signal.SIGINT
+        print(f"deepspeech-train: stopped by {number.name} before it was done.", file=sys.stderr)
+        return 128 + number
+    except BrokenPipeError:  # whoever read has what they wanted: deepspeech-train ... | head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:

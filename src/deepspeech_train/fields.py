@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import operator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,24 +43,35 @@ def checked(field: dataclasses.Field[Any], value: Any) -> Any:
             f"{field.name} = {value!r} is not {_KINDS[kind]}.",
             f"{field.name}: {field.metadata['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
         ) from None
-    meta = field.metadata
-    wrong = []
-    if meta["low"] is not None and value < meta["low"]:
-        wrong.append(f"at least {meta['low']}")
-    if meta["high"] is not None and value > meta["high"]:
-        wrong.append(f"at most {meta['high']}")
-    if meta["above"] is not None and value <= meta["above"]:
-        wrong.append(f"more than {meta['above']}")
-    if meta["below"] is not None and value >= meta["below"]:
-        wrong.append(f"less than {meta['below']}")
-    if meta["choices"] and value not in meta["choices"]:
-        wrong.append("one of " + ", ".join(meta["choices"]))
+    wrong = [told for name, told in _limits(field).items() if not _HOLDS[name](value, field.metadata[name])]
     if wrong:
         raise SettingsError(
             f"{field.name} = {value!r} is not allowed: it must be {' and '.join(wrong)}.",
-            f"{field.name}: {meta['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
+            f"{field.name}: {field.metadata['about']}. Set it in the parameters cell or as {PREFIX}{field.name}.",
         )
     return value
+
+
+def allowed(field: dataclasses.Field[Any]) -> str:
+    """What a setting may be, in words; "" where anything of its type may be."""
+    return " and ".join(_limits(field).values())
+
+
+def _limits(field: dataclasses.Field[Any]) -> dict[str, str]:
+    """The limits that a field has, each in words."""
+    meta = field.metadata
+    told = {name: f"{words} {meta[name]}" for name, words in _WORDS.items() if meta[name] is not None}
+    return told | ({"choices": "one of " + ", ".join(filter(None, meta["choices"]))} if meta["choices"] else {})
+
+
+_WORDS = {"low": "at least", "high": "at most", "above": "more than", "below": "less than"}
+_HOLDS: dict[str, Callable[[Any, Any], bool]] = {
+    "low": operator.ge,
+    "high": operator.le,
+    "above": operator.gt,
+    "below": operator.lt,
+    "choices": lambda value, choices: value in choices,
+}
 
 
 def number_or_text(value: str) -> int | float | str:

@@ -20,7 +20,7 @@ from .checkpoints import Network, Progress
 from .data import augment
 from .data.batches import Batching
 from .data.features import Statistics
-from .data.manifest import Corpus, Utterances
+from .data.manifest import Corpus, Utterances, durations
 from .data.pipeline import Pipeline, Selection, corpus_statistics, usable
 from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
@@ -185,10 +185,25 @@ def run(settings: Settings) -> Path:
     begun = begin(settings)
     data = load_data(settings, load_corpus(settings))
     model = models.build(settings)
+    print(_about(begun, data, model), flush=True)
     progress = train(begun, model, data)
     tested = test(begun, model, data)
     print(scoring.report(tested[1].transcriptions, settings.report_count))
     return finish(begun, model, data, progress, tested)
+
+
+def _about(run: Run, data: Data, model: Any) -> str:
+    """What is about to be trained on what, and where it will be."""
+    sets = ", ".join(
+        f"{name} {len(pipeline.utterances)} utterances ({durations(pipeline.utterances).sum() / 3600:.2f} h)"
+        for name, pipeline in (("train", data.train), ("dev", data.dev), ("test", data.test))
+    )
+    folders = run.folders
+    return (
+        f"Corpus {data.corpus.name}: {sets}\n"
+        f"Network {run.settings.model}: {model.count_params():,} parameters, {data.train.count(1)} batches an epoch\n"
+        f"Results go to {folders.result}, checkpoints to {folders.checkpoints}"
+    )
 
 
 def _pipeline(

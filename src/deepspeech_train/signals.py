@@ -4,8 +4,43 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+from .errors import RecipeError
+
+
+class Stopped(RecipeError):
+    """A signal asked for an end, and what was reached was kept first."""
+
+    def __init__(self, number: signal.Signals, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.signal = number
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where it is to end what is at work as Ctrl-C does: with all that tidies up."""
+
+    signal = signal.SIGTERM
+
+
+@contextmanager
+def stopped_like_ctrl_c() -> Iterator[None]:
+    """While entered, SIGTERM raises Terminated in the main thread, unless somebody else takes care of it."""
+
+    def terminate(*_: object) -> None:
+        raise Terminated
+
+    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    if ours:
+        signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        if ours:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class StopSignals:
@@ -15,7 +50,7 @@ class StopSignals:
     """
 
     def __init__(self) -> None:
-        self.received = ""
+        self.received: signal.Signals | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopSignals:
@@ -29,4 +64,4 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _: FrameType | None) -> None:
-        self.received = signal.Signals(number).name
+        self.received = signal.Signals(number)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,7 @@ from .data.pipeline import Pipeline
 from .errors import RecipeError
 from .evaluation import Evaluator
 from .settings import Settings
-from .signals import StopSignals
+from .signals import Stopped, StopSignals
 from .watching import Watch
 
 #: The scale that float16 begins with, and the finite steps after which it is doubled: Micikevicius et al. (2018).
@@ -36,7 +37,7 @@ _STEPS_TO_GROW = 2000
 _LINE_SECONDS = 60.0
 
 
-class TrainingStopped(RecipeError):
+class TrainingStopped(Stopped):
     """A signal asked training to stop; what was reached is in the checkpoint that the message names."""
 
 
@@ -310,15 +311,16 @@ class _Trainer:
         if name == checkpoints.LAST:
             self.saved_at = time.monotonic()
 
-    def stop(self, reason: str, count: int) -> None:
+    def stop(self, number: signal.Signals, count: int) -> None:
         where = f"epoch {self.progress.epoch + 1}, after batch {self.progress.batch} of {count}"
         if not self.settings.checkpoint_step:
             raise TrainingStopped(
-                f"Training was stopped by {reason} in {where}; checkpoint_step is 0, so nothing was kept."
+                number, f"Training was stopped by {number.name} in {where}; checkpoint_step is 0, so nothing was kept."
             )
         self.save(checkpoints.LAST)
         raise TrainingStopped(
-            f"Training was stopped by {reason} in {where}; the checkpoint is in {self.folders.checkpoints}.",
+            number,
+            f"Training was stopped by {number.name} in {where}; the checkpoint is in {self.folders.checkpoints}.",
             f"Set ds_restore_checkpoint=1 and ds_checkpoint_dir={self.folders.checkpoints} to go on from there.",
         )
 

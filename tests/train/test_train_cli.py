@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,39 @@ def test_data_that_is_bad_ends_with_1(
     assert "holds no recording" in capsys.readouterr().err
     assert cli.main(["import", "fsdd", "--to", str(tmp_path), "--source", str(tmp_path / "source")]) == 1
     assert "holds no recording" in capsys.readouterr().err
+
+
+def test_settings_tells_each_with_what_it_may_be_and_what_a_preset_makes_of_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ds_epochs", "7")
+    assert cli.main(["settings", "--set", "preset=small"]) == 0
+    out = capsys.readouterr().out
+    assert "ds_epochs=7  (default: 8)\n    times through the training set; at least 1" in out
+    assert "ds_n_hidden=494  (default: 128)" in out
+    assert "one of constant, cosine, exponential, plateau" in out
+    assert "fsdd: split=official" in out
+    assert cli.main(["settings", "beam"]) == 0
+    assert "ds_beam_width=64" in (out := capsys.readouterr().out)
+    assert "epochs" not in out
+    assert cli.main(["settings", "nothing_like_it"]) == 2
+
+
+def test_sigterm_ends_an_import_with_a_word_and_nothing_half(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deepspeech_train.cli", "import", "espeak", "--to", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--set", "corpus_options=train_utterances=30000"], stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.wav")):
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert "stopped by SIGTERM" in stderr
+    assert "Traceback" not in stderr
+    assert not list(tmp_path.rglob("*.wav"))
 
 
 def test_import_makes_the_corpus_ready(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ One module a corpus, loaded when it is asked for. Each turns (source, seed, opti
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 from collections.abc import Mapping
@@ -42,6 +43,11 @@ def check(name: str, options: Mapping[str, object]) -> None:
         raise SettingsError(f"the option seed of the corpus {name} is {options['seed']!r}", "give a whole number")
     given = {option: value for option, value in options.items() if option not in ("source", "seed")}
     _options.parse(name, _module(name).Options, given)
+
+
+def options_of(name: str) -> dict[str, object]:
+    """The options of a corpus with their defaults."""
+    return {field.name: field.default for field in dataclasses.fields(_module(name).Options)}
 
 
 def load(
