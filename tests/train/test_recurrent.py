@@ -45,9 +45,12 @@ def _pair(cell: str, bidirectional: bool) -> tuple[Any, Any]:
 
 
 def _outputs_and_gradients(layer: Any, inputs: np.ndarray, mask: np.ndarray, graph: bool = False) -> list[np.ndarray]:
-    """Outputs, and the gradients of a weighted sum of them for the inputs and all weights."""
+    """Outputs, and the gradients of a weighted sum of them for the inputs and all weights. Ours gives zeros in the
+    padding, whatever weight they have; what Keras' own layers give there has none."""
     width = UNITS * (2 if len(layer.weights) == 6 else 1)
-    factors = np.random.default_rng(4).normal(size=(*mask.shape, width)).astype("float32") * mask[:, :, None]
+    factors = np.random.default_rng(4).normal(size=(*mask.shape, width)).astype("float32")
+    if not isinstance(layer, module.Recurrent):
+        factors = factors * mask[:, :, None]
     if keras.config.backend() == "jax":
         import jax
 

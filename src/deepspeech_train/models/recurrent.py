@@ -140,15 +140,15 @@ def _lstm(inputs: Any, mask: Any, kernel: Any, recurrent_kernel: Any, bias: Any,
         def gradient(*upstreams: Any, upstream: Any = None) -> Any:
             """All factors are made for all frames at once, so that the loop is left with few operations."""
             squashed = ops.tanh(carries)
-            entered, kept = enter * mask, forget * mask
+            entered = enter * mask
             factors = (
                 upstreams[0] if upstream is None else upstream,
                 candidate * entered * (1 - enter),
-                _before(carries, backwards) * kept * (1 - forget),
+                _before(carries, backwards) * forget * (1 - forget),
                 entered * (1 - candidate * candidate),
                 squashed * leave * (1 - leave),
                 leave * mask * (1 - squashed * squashed),
-                kept,
+                forget,
             )
             turned = ops.transpose(weights)
 
