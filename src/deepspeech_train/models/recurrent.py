@@ -9,7 +9,7 @@ is a GPU, Keras' own layers are called, which use cuDNN. On a CPU they multiply 
 within the loop over time and, in training, add up the weights' gradient in it frame by frame. Here the loop does no
 more than must wait for the frame before: inputs are multiplied for all frames at once before it, and the gradient of
 the recurrent weights is one product after it (Appleyard et al., 2016, do so on GPUs). On two cores, a training step of
-an LSTM of 512 or 1024 units took a quarter of the time of Keras' own.
+512 or 1024 units took a half or a third of the time of Keras' own.
 
 Frames of padding come after an utterance's own, and their outputs are zeros. The state is zero in them, so that the
 backward direction needs no turning of single utterances: it starts in the padding and leaves it with a state of zero.
