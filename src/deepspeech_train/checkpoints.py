@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import time
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -155,6 +156,38 @@ def load_network(path: Path | str, **changes: Any) -> Network:
     if "statistics/mean" in arrays:
         statistics = Statistics(arrays["statistics/mean"], arrays["statistics/std"])
     return Network(model, settings, statistics, models.stride(settings))
+
+
+def differences(path: Path, settings: Settings) -> list[str]:
+    """What ``settings`` have otherwise than those that the checkpoint was written with: ``name: before -> now``."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            before = json.loads(str(archive["network"]))["settings"]
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise RecipeError(f"The checkpoint {path} could not be read: {error}.", _HINT) from error
+    now = {name: getattr(settings, name, value) for name, value in before.items()}
+    return [f"{name}: {value} -> {now[name]}" for name, value in before.items() if now[name] != value]
+
+
+def put_aside(folder: Path) -> Path | None:
+    """Moves the checkpoints in ``folder`` that a new training would write over into a folder of their own there, and
+    returns it; None where there are none. RecipeError when the file system refuses."""
+    there = [path for path in (folder / LAST, folder / BEST, folder / AVERAGED) if path.is_file()]
+    there += sorted(folder.glob("epoch-*.npz"))
+    if not there:
+        return None
+    newest = max(path.stat().st_mtime for path in there)
+    aside = folder / time.strftime("until-%Y%m%d-%H%M%S", time.gmtime(newest))
+    try:
+        aside.mkdir(exist_ok=True)
+        for path in there:
+            path.replace(aside / path.name)
+    except OSError as error:
+        raise RecipeError(
+            f"The earlier checkpoints in {folder} could not be put aside: {error.strerror or error}.",
+            "Name another folder with ds_checkpoint_dir, or go on from them with ds_restore_checkpoint=1.",
+        ) from error
+    return aside
 
 
 def checkpoint_file(path: Path) -> Path:

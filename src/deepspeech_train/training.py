@@ -99,6 +99,8 @@ class _Trainer:
         settings = self.settings
         if settings.restore_checkpoint:
             self.restore()
+        elif settings.checkpoint_step and (aside := checkpoints.put_aside(self.folders.checkpoints)):
+            print(f"Checkpoints of an earlier training were put into {aside}.", flush=True)
         learning = self.folders.result / "learning.jsonl"
         _write_lines(learning, self.progress.curve, "w")
         with StopSignals() as signals, self.watch:
@@ -124,7 +126,10 @@ class _Trainer:
         self.step.adopt()
         if not (self.folders.checkpoints / checkpoints.BEST).exists():
             self.progress = replace(self.progress, best_epoch=None)
-        print(f"Restored {path}: {self.progress.epoch} epochs were complete.", flush=True)
+        within = f", and {self.progress.batch} batches of the next" if self.progress.batch else ""
+        print(f"Restored {path}: {self.progress.epoch} epochs were complete{within}.", flush=True)
+        if changed := checkpoints.differences(path, self.settings):
+            print(f"Settings are not those of the checkpoint: {'; '.join(changed)}.", flush=True)
 
     def train_epoch(self, signals: StopSignals) -> None:
         """The rest of the epoch that ``progress`` is in."""

@@ -126,6 +126,22 @@ def test_the_features_statistics_of_the_corpus_are_kept_with_the_network(smoke: 
     assert (network.stride, network.settings.n_hidden) == (settings.n_stride, settings.n_hidden)
 
 
+def test_a_second_training_in_the_same_folder_puts_the_first_one_aside(
+    smoke: Settings, corpus: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = dataclasses.replace(smoke, epochs=1, checkpoint_dir=smoke.logs_dir / "kept")
+    _train(settings, corpus)
+    first = (smoke.logs_dir / "kept" / "last.npz").read_bytes()
+    _train(dataclasses.replace(settings, random_seed=12), corpus)
+    assert "were put into" in capsys.readouterr().out
+    (aside,) = (smoke.logs_dir / "kept").glob("until-*")
+    assert (aside / "last.npz").read_bytes() == first
+    assert (smoke.logs_dir / "kept" / "last.npz").read_bytes() != first
+    more = dataclasses.replace(settings, random_seed=12, restore_checkpoint=True, epochs=2, learning_rate=0.02)
+    assert _train(more, corpus)[0].epoch == 2
+    assert "learning_rate: 0.01 -> 0.02" in capsys.readouterr().out
+
+
 def test_a_checkpoint_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="no checkpoint at"):
         checkpoints.load_network(tmp_path)
