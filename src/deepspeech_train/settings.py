@@ -145,7 +145,7 @@ class Settings:
     early_stop: int = setting(0, "stop after so many validations without a better one (0: never)", low=0)
     average_best: int = setting(1, "the model in the end: the mean of so many best validated epochs", low=1, high=50)
     precision: str = setting("float32", "arithmetic of the layers", choices=("float32", "bfloat16", "float16"))
-    xla: bool = setting(False, "compile the training step with XLA (always so on JAX)")
+    xla: bool = setting(False, "compile with XLA (JAX: always; TensorFlow on a GPU: fastconv alone)")
     data_parallel: bool = setting(True, "share each batch among all GPUs of the machine")
     random_seed: int = setting(4567, "seed of weights, dropout, order and augmentation", low=0, high=2**31 - 1)
 

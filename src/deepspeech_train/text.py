@@ -36,7 +36,7 @@ class Alphabet:
             what = f"control characters {', '.join(wrong)}" if wrong else f"{', '.join(twice)} twice"
             raise SettingsError(
                 f"The alphabet {self.characters!r} cannot be used: it holds {what if wrong or twice else 'no letter'}.",
-                "Write each character once, the space among them, as in ds_alphabet=\" abcdefghijklmnopqrstuvwxyz'\".",
+                'Write each character once, the space among them, as in ds_alphabet=" abcdefghijklmnopqrstuvwxyz\'".',
             )
         object.__setattr__(self, "_index", {character: place for place, character in enumerate(self.characters)})
 

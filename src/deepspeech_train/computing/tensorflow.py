@@ -95,7 +95,8 @@ def _compiled(strategy: Any, model: Any, optimizer: Any, settings: Settings) -> 
     def logits_of(features: Any, frames: Any) -> Any:
         return model({"features": features, "frames": frames}, training=True)
 
-    if settings.xla:  # the loss has a kernel of its own, which XLA does not know
+    # The loss has a kernel of its own, which XLA does not know, and recurrent layers have cuDNN's on a GPU.
+    if settings.xla and not (gpus() and settings.model != "fastconv"):
         logits_of = tf.function(logits_of, jit_compile=True, autograph=False)
 
     def gradients_of(features: Any, frames: Any, labels: Any, label_lengths: Any, scale: Any) -> tuple[Any, ...]:
