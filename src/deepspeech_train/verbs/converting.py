@@ -48,16 +48,21 @@ def main(options: argparse.Namespace) -> int:
         if not options.skip_bad:
             raise RecipeError(problems, "mend these lines, or leave them out with --skip-bad")
         print(f"deepspeech-train: left out of {problems}", file=sys.stderr)
-    if not len(reading.utterances):
+    utterances = reading.utterances
+    if options.skip_bad and reading.format != "shards":
+        gone = [utterance.id for utterance in utterances if not utterance.audio.is_file()]
+        if gone:
+            utterances = tuple(utterance for utterance in utterances if utterance.id not in set(gone))
+            shown = ", ".join(gone[:5]) + (f" and {len(gone) - 5} more" if len(gone) > 5 else "")
+            print(f"deepspeech-train: left out, their audio is not there: {shown}", file=sys.stderr)
+    if not len(utterances):
         raise RecipeError(f"{options.source} has no utterance that can be converted", "give another manifest")
-    remarks = formats.write(
-        options.target, reading.utterances, target_format, audio_folder=options.audio, progress=progress
-    )
+    remarks = formats.write(options.target, utterances, target_format, audio_folder=options.audio, progress=progress)
     for remark in remarks:
         print(f"deepspeech-train: {remark}", file=sys.stderr)
-    length = spoken(float(durations(reading.utterances).sum()))
+    length = spoken(float(durations(utterances).sum()))
     print(
         f"{options.source} ({reading.format}) -> {options.target} ({target_format}): "
-        f"{len(reading.utterances)} utterances, {length}"
+        f"{len(utterances)} utterances, {length}"
     )
     return 0

@@ -6,6 +6,7 @@ cannot use. :func:`completed` fills in what is missing: a duration from the audi
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,12 +110,13 @@ def content_of(path: Path) -> bytes:
 def completed(entries: Sequence[Entry], folder: Path, problems: Problems, progress: Progress) -> tuple[Utterance, ...]:
     """The utterances of ``entries``, in their order, but for those with a problem, which is noted.
 
-    An id that the format does not hold is the audio's path, from ``folder`` on where it lies there, without its
-    suffix; a segment adds its start in milliseconds, and what is still there twice gets ``-2``, ``-3`` and so on. The
+    An id that the format does not hold is the audio's path, from ``folder`` on where all audio lies there, else from
+    the folder on that holds it all (no path of this machine is to become part of a name), without its suffix; a
+    segment adds its start in milliseconds, and what is still there twice gets ``-2``, ``-3`` and so on. The
     same manifest gives the same ids.
     """
     seconds = _lengths(entries, problems, progress)
-    names = _Names(folder)
+    names = _Names(folder, [entry.audio for entry in entries if not entry.id])
     first: dict[str, str] = {}
     utterances = []
     for entry, duration in zip(entries, seconds, strict=True):
@@ -141,14 +143,18 @@ def told(path: Path, problems: Sequence[Problem]) -> str:
 class _Names:
     """Ids for utterances that have none."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, paths: Sequence[Path]) -> None:
+        inside = all(path.is_relative_to(folder) for path in paths)
+        above = {str(path.parent.absolute()) for path in paths}
+        self._folder = folder if inside else Path(os.path.commonpath(above))
         self._times: dict[str, int] = {}
 
     def new(self, entry: Entry) -> str:
         path = entry.audio
-        if path.is_relative_to(self._folder):
-            path = path.relative_to(self._folder)
+        for written in (path, path.absolute()):
+            if written.is_relative_to(self._folder):
+                path = written.relative_to(self._folder)
+                break
         name = str(path).lstrip("/")
         if path.suffix.lower() in _SUFFIXES:
             name = name[: -len(path.suffix)]
