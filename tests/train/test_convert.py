@@ -90,3 +90,23 @@ def test_audio_that_cannot_be_cut_is_named_and_nothing_is_written(manifest: Path
     assert not (tmp_path / "b.csv").exists()
     with pytest.raises(RecipeError, match="could not be written"):
         convert(manifest, tmp_path / "absent" / "b.jsonl")
+
+
+def test_ids_made_of_paths_hold_no_folder_of_this_machine(manifest: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    rows = [f"{tmp_path / 'one.wav'},16000,left", f"{tmp_path / 'sub' / 'two.wav'},16000,right"]
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "two.wav").write_bytes((tmp_path / "one.wav").read_bytes())
+    (tmp_path / "elsewhere" / "a.csv").write_text("\n".join(["wav_filename,wav_filesize,transcript", *rows]) + "\n")
+    assert [utterance.id for utterance in formats.load(tmp_path / "elsewhere" / "a.csv")] == ["one", "sub/two"]
+
+
+def test_audio_that_is_gone_is_left_out_with_skip_bad(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "one.wav").unlink()
+    with pytest.raises(RecipeError, match="cannot read the audio file"):
+        convert(manifest, tmp_path / "b.csv")
+    assert convert(manifest, tmp_path / "b.csv", "--skip-bad") == 0
+    assert "their audio is not there: one" in capsys.readouterr().err
+    assert len(formats.load(tmp_path / "b.csv")) == 2
