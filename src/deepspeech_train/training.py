@@ -175,6 +175,10 @@ class _Trainer:
             )
             return
         if result.loss_finite and progress.scale > 1:  # too large a scale, not a bad batch
+            if not progress.loss_count:  # as long as it is being found, at the beginning
+                print(
+                    f"float16: the gradient overflows at a scale of {progress.scale:g}, half of it is next.", flush=True
+                )
             self.progress = replace(progress, scale=max(1.0, progress.scale / 2), steps_at_scale=0)
             return
         self.progress = replace(progress, skipped_batches=progress.skipped_batches + 1)

@@ -10,7 +10,7 @@ from pathlib import Path
 from faults.landings import TRAINING, Tracker
 from history import Repository
 
-ROUNDS = 50
+ROUNDS = 25
 
 #: For each line on its standard input, two processes that wait until both are there and then run the command. What
 #: they need is imported before, so that nothing lies between that moment and the lock; their exit codes are printed.

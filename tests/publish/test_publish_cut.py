@@ -27,7 +27,7 @@ OLD, NEW = version(1), version(2)
 TIMEOUT = 20
 
 
-@pytest.mark.parametrize(("kind", "places"), [("openssh", 60), ("asyncssh", 30)])
+@pytest.mark.parametrize(("kind", "places"), [("openssh", 30), ("asyncssh", 12)])
 @pytest.mark.parametrize("way", ["atomic", "plain"])
 def test_a_publish_cut_anywhere_is_never_half_to_readers_and_is_gone_on_with(
     start_server: Callable[..., Any], tmp_path: Path, kind: str, way: str, places: int
