@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from . import checkpoints, computing, decoding, schedules, scoring
 from .checkpoints import Epoch, Progress
@@ -28,13 +27,11 @@ from .errors import RecipeError
 from .evaluation import Evaluator
 from .settings import Settings
 from .signals import Stopped, StopSignals
-from .watching import Watch
+from .watching import Telling, Watch
 
 #: The scale that float16 begins with, and the finite steps after which it is doubled: Micikevicius et al. (2018).
 _FIRST_SCALE = 2.0**15
 _STEPS_TO_GROW = 2000
-#: Seconds between two lines about an epoch in a log.
-_LINE_SECONDS = 60.0
 
 
 class TrainingStopped(Stopped):
@@ -135,7 +132,7 @@ class _Trainer:
         """The rest of the epoch that ``progress`` is in."""
         epoch, first = self.progress.epoch, self.progress.batch
         count = self.training.count(epoch + 1)
-        telling = _Telling(epoch + 1, count, first, self.settings.display_step > 0)
+        telling = Telling(epoch + 1, count, first, self.settings.display_step > 0)
         asked = time.monotonic()
         with self.training.batches(epoch + 1, start=first) as batches, telling:
             for batch in batches:
@@ -332,39 +329,6 @@ class _Trainer:
             f"Training was stopped by {number.name} in {where}; the checkpoint is in {self.folders.checkpoints}.",
             f"Set ds_restore_checkpoint=1 and ds_checkpoint_dir={self.folders.checkpoints} to go on from there.",
         )
-
-
-class _Telling:
-    """How far an epoch is: a bar on a terminal, in a log a line a minute."""
-
-    def __init__(self, epoch: int, count: int, first: int, lines: bool) -> None:
-        self._epoch, self._count, self._lines = epoch, count, lines
-        self._bar = tqdm(total=count, initial=first, desc=f"epoch {epoch}", unit="batch", leave=False, disable=None)
-        self._first, self._started = first, time.monotonic()
-        self._said = self._started
-
-    def __enter__(self) -> _Telling:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def tell(self, progress: Progress) -> None:
-        speed = f"{progress.audio_seconds / max(progress.epoch_seconds, 1e-9):.0f} x real time"
-        loss = f"loss {progress.loss_sum / progress.loss_count:.3f}" if progress.loss_count else "no loss yet"
-        if not self._bar.disable:
-            self._bar.set_postfix_str(f"{loss}, {speed}", refresh=False)
-            self._bar.update(progress.batch - self._bar.n)
-            return
-        now = time.monotonic()
-        if self._lines and now - self._said >= _LINE_SECONDS:
-            self._said = now
-            left = (now - self._started) / max(1, progress.batch - self._first) * (self._count - progress.batch)
-            print(
-                f"epoch {self._epoch}: batch {progress.batch} of {self._count}  {loss}  {speed}, "
-                f"{left:.0f} s left in the epoch",
-                flush=True,
-            )
 
 
 def _due(epoch: int, every: int, settings: Settings) -> bool:

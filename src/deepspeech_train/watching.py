@@ -1,4 +1,4 @@
-"""What a run writes for people who watch it in TensorBoard: losses, weights, a profile.
+"""What people see who watch a run: how far an epoch is, and in TensorBoard losses, weights, a profile.
 
 Summaries are written with TensorFlow's own writer, in the form that TensorBoard's scalar and histogram plugins
 read, so that TensorBoard itself is needed only where somebody looks at them.
@@ -7,14 +7,16 @@ read, so that TensorBoard itself is needed only where somebody looks at them.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from . import computing
-from .checkpoints import Epoch
+from .checkpoints import Epoch, Progress
 from .settings import Settings
 
 #: Steps that a full trace profiles, counted from the run's first: the first two compile and warm up.
@@ -81,6 +83,43 @@ class Watch:
         if self._tracing:
             self._tracing = False
             computing.profiler().stop()
+
+
+#: Seconds between two lines about an epoch in a log.
+_LINE_SECONDS = 60.0
+
+
+class Telling:
+    """How far an epoch is: a bar on a terminal, in a log a line a minute."""
+
+    def __init__(self, epoch: int, count: int, first: int, lines: bool) -> None:
+        self._epoch, self._count, self._lines = epoch, count, lines
+        self._bar = tqdm(total=count, initial=first, desc=f"epoch {epoch}", unit="batch", leave=False, disable=None)
+        self._first, self._started = first, time.monotonic()
+        self._said = self._started
+
+    def __enter__(self) -> Telling:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def tell(self, progress: Progress) -> None:
+        speed = f"{progress.audio_seconds / max(progress.epoch_seconds, 1e-9):.0f} x real time"
+        loss = f"loss {progress.loss_sum / progress.loss_count:.3f}" if progress.loss_count else "no loss yet"
+        if not self._bar.disable:
+            self._bar.set_postfix_str(f"{loss}, {speed}", refresh=False)
+            self._bar.update(progress.batch - self._bar.n)
+            return
+        now = time.monotonic()
+        if self._lines and now - self._said >= _LINE_SECONDS:
+            self._said = now
+            left = (now - self._started) / max(1, progress.batch - self._first) * (self._count - progress.batch)
+            print(
+                f"epoch {self._epoch}: batch {progress.batch} of {self._count}  {loss}  {speed}, "
+                f"{left:.0f} s left in the epoch",
+                flush=True,
+            )
 
 
 def _write(tag: str, value: Any, plugin: str, data_class: int) -> None:

@@ -1,4 +1,4 @@
-"""Two ticks that are started at the same moment, fifty times: one works, the other is told so and leaves."""
+"""Two ticks that are started at the same moment, many times: one works, the other is told so and leaves."""
 
 from __future__ import annotations
 
