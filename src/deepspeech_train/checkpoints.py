@@ -164,7 +164,7 @@ def differences(path: Path, settings: Settings) -> list[str]:
         with np.load(path, allow_pickle=False) as archive:
             before = json.loads(str(archive["network"]))["settings"]
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise RecipeError(f"The checkpoint {path} could not be read: {error}.", _HINT) from error
+        raise _unreadable(path, error) from error
     now = {name: getattr(settings, name, value) for name, value in before.items()}
     return [f"{name}: {value} -> {now[name]}" for name, value in before.items() if now[name] != value]
 
@@ -312,8 +312,17 @@ def _read(path: Path) -> tuple[Arrays, Progress, dict[str, Any]]:
         if about["form"] != _FORM:
             raise ValueError(f"it is of form {about['form']}, not {_FORM}")
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise RecipeError(f"The checkpoint {path} could not be read: {error}.", _HINT) from error
+        raise _unreadable(path, error) from error
     return arrays, progress, about
+
+
+def _unreadable(path: Path, error: Exception) -> RecipeError:
+    # NumPy's own words advise to load what it takes for a pickle all the same.
+    reason = "it is no NumPy archive" if "pickle" in str(error) else str(error).rstrip(".")
+    return RecipeError(
+        f"The checkpoint {path} could not be read: {reason}.",
+        f"Name a whole checkpoint ({BEST} or {LAST} of a run), or a folder that has one.",
+    )
 
 
 def _settings(path: Path, about: Mapping[str, Any]) -> Settings:

@@ -63,7 +63,11 @@ def train(
     train on, too many batches had no finite loss, or too many utterances cannot be used.
     """
     if not len(training.utterances):
-        raise RecipeError("There is no utterance to train on.", "See the importer's options and ds_limit_train.")
+        reasons = sorted(set(training.left_out.values()))[:5]
+        raise RecipeError(
+            "There is no utterance to train on" + (f": {'; '.join(reasons)}." if reasons else "."),
+            "See the importer's options, ds_limit_train, ds_max_duration and ds_alphabet.",
+        )
     return _Trainer(model, training, validation, settings, folders, statistics).run()
 
 
@@ -208,7 +212,8 @@ class _Trainer:
 
     def check_left_out(self) -> None:
         """Stops when so much of the training set cannot be used that the figures would be of another set."""
-        left_out = len(self.training.left_out)
+        # What is longer than max_duration was not wanted, and is no fault of the data.
+        left_out = sum("max_duration" not in reason for reason in self.training.left_out.values())
         known = len(self.training.utterances) + self.left_out_before
         if left_out > self.settings.max_left_out * known:
             some = "; ".join(f"{name}: {reason}" for name, reason in list(self.training.left_out.items())[:5])
