@@ -15,7 +15,7 @@ Five contenders, each in a process of its own on the same two cores, take steps 
 What counts are the ratios of the medians. Aim: ours at least 0.75 of PyTorch, for both sizes. Steps are warm: each
 contender takes one before. PyTorch and JAX are left out, with a word, where they are not installed:
 
-    pip install torch --index-url https://download.pytorch.org/whl/cpu
+    pip install torch
     pip install jax
 """
 

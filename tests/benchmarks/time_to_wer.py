@@ -13,8 +13,8 @@ included, testing left out. Features are kept in memory by both where nothing au
 the peer is given up when it has taken ``--patience`` times as long, and the ratio is then at most the inverse.
 
 Beside the time on the clock stands the processor's, of all threads, divided by the cores: on a machine that does other
-things, too, that is the fairer one. Aim: at most half. Needs PyTorch: pip install torch --index-url
-https://download.pytorch.org/whl/cpu
+things, too, that is the fairer one. Aim: at most half. Needs PyTorch (pip install torch; its
+build for the CPU will do)
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _options() -> argparse.Namespace:
         try:
             import torch  # noqa: F401
         except ImportError:
-            sys.exit("The peer needs PyTorch: pip install torch --index-url https://download.pytorch.org/whl/cpu")
+            sys.exit("The peer needs PyTorch: pip install torch")
     return options
 
 
