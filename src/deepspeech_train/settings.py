@@ -60,7 +60,7 @@ class Settings:
     limit_dev: int = setting(0, "validate on so many utterances at most (0: all)", low=0)
     limit_test: int = setting(0, "test on so many utterances at most (0: all)", low=0)
     max_duration: float = setting(0.0, "leave out longer utterances, in seconds (0: none)", low=0)
-    max_left_out: float = setting(0.1, "stop when a larger share of the training set cannot be used", low=0, high=1)
+    max_left_out: float = setting(0.5, "stop when a larger share of the training set cannot be used", low=0, high=1)
     sample_rate: int = setting(16000, "audio is resampled to this, in Hz", low=4000, high=192000)
     reading_threads: int = setting(0, "threads that read audio and make features (0: one a core)", low=0, high=256)
     prefetch_batches: int = setting(4, "batches made ready ahead of training", low=1, high=1000)

@@ -83,6 +83,7 @@ def test_bad_paths_and_lines_are_told(splits: dict[str, str], tmp_path: Path) ->
 def test_unreadable_audio_of_unknown_length_is_left_out_and_told(
     splits: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = threading.active_count()
     (tmp_path / "dev1.wav").write_bytes(b"bad")
     corpus = manifest.load(manifest.Options(**splits))
     assert [u.id for u in corpus.dev] == ["dev0", "dev2"]
@@ -91,4 +92,4 @@ def test_unreadable_audio_of_unknown_length_is_left_out_and_told(
         (tmp_path / f"dev{number}.wav").unlink()
     with pytest.raises(RecipeError, match="no utterance that can be used"):
         manifest.load(manifest.Options(**splits))
-    assert threading.active_count() == 1
+    assert threading.active_count() <= before
