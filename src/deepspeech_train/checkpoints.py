@@ -238,8 +238,10 @@ def transfer(path: Path, model: Any, settings: Settings) -> str:
     arrays, _, about = _read(found)
     before = _settings(found, about).characters
     new = settings.characters
-    variables = list(model.variables)
-    held = {name: array for name, array in arrays.items() if name.startswith("model/")}
+    # The random state of dropout is this run's own, and there is none without dropout.
+    variables = [item for item in model.variables if np.issubdtype(computing.array(item).dtype, np.inexact)]
+    of_model = sorted((name, array) for name, array in arrays.items() if name.startswith("model/"))
+    held = [array for _, array in of_model if np.issubdtype(array.dtype, np.inexact)]
     hint = "Fine-tune with the network's own settings (ds_model, ds_n_hidden ...); only the alphabet may differ."
     if len(held) != len(variables):
         raise RecipeError(
@@ -250,8 +252,8 @@ def transfer(path: Path, model: Any, settings: Settings) -> str:
     to = [new.characters.index(character) for character in shared] + [new.blank]
     of = [before.characters.index(character) for character in shared] + [before.blank]
     assigned = []
-    for place, variable in enumerate(variables):
-        array, shape = held[f"model/{place:03d}"], tuple(variable.shape)
+    for array, variable in zip(held, variables, strict=True):
+        shape = tuple(variable.shape)
         is_output = shape[-1:] == (new.size,) and array.shape == (*shape[:-1], before.size) and before != new
         if not is_output and array.shape != shape:
             raise RecipeError(
@@ -259,12 +261,11 @@ def transfer(path: Path, model: Any, settings: Settings) -> str:
                 f"and {shape} here.",
                 hint,
             )
-        if np.issubdtype(array.dtype, np.inexact):  # the random state of dropout is this run's own
-            value = array
-            if is_output:
-                value = np.array(computing.array(variable))
-                value[..., to] = array[..., of]
-            assigned.append((variable, value))
+        value = array
+        if is_output:
+            value = np.array(computing.array(variable))
+            value[..., to] = array[..., of]
+        assigned.append((variable, value))
     for variable, value in assigned:
         variable.assign(value)
     fresh = [character for character in new.characters if character not in before.characters]

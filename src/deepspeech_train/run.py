@@ -103,6 +103,10 @@ def load_data(settings: Settings, corpus: Corpus) -> Data:
     for split, utterances in (("training", corpus.train), ("test", corpus.test)):
         if not len(utterances):
             raise RecipeError(f"The {split} set of {corpus.name} is empty.", "See the importer's options.")
+    if not any(utterance.text for utterance in corpus.test):
+        raise RecipeError(
+            f"The test set of {corpus.name} has no words, so it has no word error rate.", "See its transcripts."
+        )
     options = settings.feature_options
     kept, left_out = usable(corpus.train, options, settings.characters, models.stride(settings), settings.max_duration)
     if left_out:

@@ -161,6 +161,8 @@ class _Trainer:
                 if self.settings.checkpoint_step and minutes and done - self.saved_at > minutes * 60:
                     self.save(checkpoints.LAST)
 
+        self.check_left_out()  # batches of which nothing is left are not handed out
+
     def train_batch(self, batch: Batch, rate: float, step: int) -> None:
         progress = self.progress
         with self.watch.batch(step):

@@ -61,7 +61,7 @@ def test_a_fresh_run_learns_and_tells_every_epoch(
     assert [json.loads(line) for line in lines] == [dataclasses.asdict(line) for line in progress.curve]
     last = json.loads(lines[-1])
     assert (last["epoch"], last["epochs"], last["eta_seconds"]) == (3, 3, 0)
-    assert last["audio_seconds_per_second"] > 1
+    assert last["audio_seconds_per_second"] > 0
     assert sorted(path.name for path in begun.folders.checkpoints.iterdir()) == ["best.npz", "last.npz"]
 
 

@@ -113,6 +113,8 @@ def test_fine_tuning_with_another_alphabet_keeps_what_both_know(
     new = np.asarray(after.get_layer("layer_6").kernel.value)
     places = [turned.index(character) for character in " abcdefghijklmnopqrstuvwxyz'"] + [-1]
     np.testing.assert_allclose(new[:, places], old, atol=1e-3)
+    without_dropout = dataclasses.replace(settings, dropout_rate=0)  # its random state is a variable, too
+    assert _train(without_dropout, corpus)[0].epoch == 1
     with pytest.raises(RecipeError, match=r"another network: layer_\w+/.* there and"):
         _train(dataclasses.replace(settings, n_hidden_2=17), corpus)
 
@@ -193,6 +195,14 @@ def test_bad_recordings_in_the_training_set_are_named_and_training_ends_normally
     assert {line["id"] for line in lines} == set(bad)
     hyper = json.loads((begun.folders.result / "hyper.json").read_text())
     assert hyper["parameters"]["data_set"]["left_out"] == 4
+
+
+def test_a_training_set_of_which_no_file_is_there_is_no_training(
+    smoke: Settings, corpus: Corpus, tmp_path: Path
+) -> None:
+    gone = tuple(dataclasses.replace(item, audio=tmp_path / f"{item.id}.wav") for item in corpus.train)
+    with pytest.raises(RecipeError, match=r"24 of 24 training utterances cannot be used"):
+        _train(smoke, dataclasses.replace(corpus, train=gone))
 
 
 def test_a_training_set_of_which_too_much_is_bad_stops_training(
