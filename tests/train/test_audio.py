@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import time
 from pathlib import Path
@@ -242,3 +243,10 @@ def test_a_cut_loses_nothing_and_is_the_same_bytes_at_any_time(
     sixteen, suffix = audio.cut(utterance, wav=True)
     (tmp_path / "cut").write_bytes(sixteen)
     assert (suffix, soundfile.info(tmp_path / "cut").subtype) == ("wav", "PCM_16")
+
+
+def test_a_pipe_or_a_device_is_told_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path / "fifo", Path("/dev/zero")):
+        with pytest.raises(RecipeError, match="is no regular file"):
+            audio.load(path)

@@ -250,6 +250,10 @@ def _opened(source: Utterance | Path | str, *, at_once: bool = True) -> Iterator
         yield io.BytesIO(_span_bytes(source))
         return
     path = source.audio if isinstance(source, Utterance) else Path(source)
+    if path.exists() and not (
+        path.is_file() or path.is_dir()
+    ):  # a pipe or a device would be waited for, or have no end
+        raise ValueError("is no regular file")
     with path.open("rb") as file:
         # Of a long recording a segment is wanted, and of any file perhaps the header alone.
         if at_once and os.fstat(file.fileno()).st_size <= _AT_ONCE:

@@ -64,7 +64,7 @@ COLUMNS = np.dtype(
     ]
 )
 
-_LONGEST_KEY = 80
+_LONGEST_KEY = 76
 
 
 @dataclass(frozen=True)
