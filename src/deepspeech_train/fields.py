@@ -24,10 +24,15 @@ def setting(
     above: float | None = None,
     below: float | None = None,
     choices: tuple[str, ...] = (),
+    only: str = "",
 ) -> Any:
-    """A field with its range: ``low``/``high`` are allowed themselves, ``above``/``below`` are not."""
+    """A field with its range: ``low``/``high`` are allowed themselves, ``above``/``below`` are not.
+
+    ``only`` says where it is used: ``"model=deepspeech1"``, ``"features=mfcc|logmel"``, or ``"augment_noise"``, which
+    is where that one is set at all.
+    """
     limits = {"low": low, "high": high, "above": above, "below": below}
-    metadata = {"about": about, "choices": choices, **limits}
+    metadata = {"about": about, "choices": choices, "only": only, **limits}
     if callable(default):
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -72,6 +77,18 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
     "below": operator.lt,
     "choices": lambda value, choices: value in choices,
 }
+
+
+def unused(values: Any, name: str) -> str:
+    """Why the field ``name`` of the dataclass instance ``values`` is not used as the others are; "" if it is."""
+    field = next(field for field in dataclasses.fields(values) if field.name == name)
+    other, equals, wanted = field.metadata["only"].partition("=")
+    if not other:
+        return ""
+    value = getattr(values, other)
+    if str(value) in wanted.split("|") if equals else value:
+        return ""
+    return f"{other} = {value}" if value not in (None, "") else f"{other} is not set"
 
 
 def number_or_text(value: str) -> int | float | str:

@@ -1,8 +1,9 @@
-"""Files that are never seen half written."""
+"""Files that are never seen half written, and folders that one process writes into."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,3 +33,30 @@ def written_whole(path: Path, what: str, hint: str) -> Iterator[BinaryIO]:
             raise
     except OSError as error:
         raise RecipeError(f"{what} {path} could not be written: {error.strerror or error}.", hint) from error
+
+
+#: Folders that this process has for itself, by device and inode; the kernel lets go of them however it ends.
+_claimed: dict[tuple[int, int], int] = {}
+
+
+def claim(folder: Path) -> bool:
+    """Keeps ``folder`` for this process until it ends; False where another process has it.
+
+    True as well where the file system knows no locks: there it cannot be told.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    found = os.fstat(descriptor)
+    key = (found.st_dev, found.st_ino)
+    if key in _claimed:
+        os.close(descriptor)
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return False
+    except OSError:
+        os.close(descriptor)
+        return True
+    _claimed[key] = descriptor
+    return True

@@ -53,6 +53,7 @@ _OF_TRAINING = (
     "dropout_rate",
     "precision",
     "augment_speed",
+    "augment_vocal_tract",
     "augment_gain",
     "augment_noise",
     "specaugment_freq_masks",

@@ -15,21 +15,23 @@ from typing import Any
 
 import numpy as np
 
-from . import computing, corpora, decoding, exporting, model_card, models, results, scoring, training
+from . import computing, corpora, decoding, exporting, model_card, models, reading, results, scoring, training
 from .checkpoints import Network, Progress
 from .data import augment
-from .data.batches import Batching
 from .data.features import Statistics
 from .data.manifest import Corpus, Utterances, durations
 from .data.pipeline import Pipeline, Selection, corpus_statistics, usable
 from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
+from .files import claim
 from .scoring import Score
 from .settings import PREFIX, Settings
 from .training import Folders
 
 #: How many utterances a line names; the rest is counted, and all are in left_out.jsonl.
 _NAMED = 10
+#: Settings whose folder several runs may write into, each into a folder of its own there.
+_SHARED = ("logs_dir",)
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,11 @@ class Data:
 
 def begin(settings: Settings) -> Run:
     """Makes the folders, sets every seed, says what it runs on. SettingsError when a folder that the run will
-    write to cannot be written: better now than after hours of training."""
+    write to cannot be written, or is another run's: better now than after hours of training."""
     started = results.now()
     print(computing.begin(settings), flush=True)
+    for remark in settings.without_effect:
+        print(remark, flush=True)
     _make_writable(settings.logs_dir, "logs_dir")
     if settings.result_dir:
         _make_writable(settings.result_dir, "result_dir")
@@ -116,10 +120,10 @@ def load_data(settings: Settings, corpus: Corpus) -> Data:
     statistics = None
     if settings.normalisation == "corpus":
         statistics = corpus_statistics(kept, options, settings.normalisation_sample, settings.random_seed)
-    train = _pipeline(settings, kept, statistics, settings.train_batch_size, augment.from_settings(settings))
+    train = reading.pipeline(settings, kept, statistics, settings.train_batch_size, augment.from_settings(settings))
     train.left_out.update(left_out)
-    dev = _pipeline(settings, corpus.dev, statistics, settings.dev_batch_size)
-    test = _pipeline(settings, corpus.test, statistics, settings.test_batch_size)
+    dev = reading.pipeline(settings, corpus.dev, statistics, settings.dev_batch_size)
+    test = reading.pipeline(settings, corpus.test, statistics, settings.test_batch_size)
     return Data(corpus, train, dev, test, statistics)
 
 
@@ -140,7 +144,7 @@ def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
         print(remark, flush=True)
     evaluator = Evaluator(model, decoder, settings)
     seen = _limited(data.train.utterances, max(1, len(data.corpus.dev)), settings.random_seed)
-    trained = evaluator.evaluate(_pipeline(settings, seen, data.statistics, settings.dev_batch_size)).score
+    trained = evaluator.evaluate(reading.pipeline(settings, seen, data.statistics, settings.dev_batch_size)).score
     tested = evaluator.evaluate(data.test)
     if tested.left_out:
         some = "; ".join(f"{name}: {reason}" for name, reason in list(tested.left_out.items())[:_NAMED])
@@ -210,30 +214,6 @@ def _about(run: Run, data: Data, model: Any) -> str:
     )
 
 
-def _pipeline(
-    settings: Settings,
-    utterances: Utterances,
-    statistics: Statistics | None,
-    batch_size: int,
-    augmentation: augment.Augmentation | None = None,
-) -> Pipeline:
-    return Pipeline(
-        utterances,
-        options=settings.feature_options,
-        alphabet=settings.characters,
-        stride=models.stride(settings),
-        batching=Batching(batch_size, settings.max_batch_seconds, settings.sortagrad),
-        seed=settings.random_seed,
-        statistics=statistics,
-        augmentation=augmentation,
-        threads=settings.reading_threads,
-        prefetch=settings.prefetch_batches,
-        cache=settings.feature_cache,
-        fixed=computing.fixed_shapes(settings),
-        max_duration=settings.max_duration,
-    )
-
-
 def _limited(items: Utterances, limit: int, seed: int) -> Utterances:
     """``limit`` of the items (0: all), chosen by the seed and kept in order, so that a corpus which is sorted
     by speaker or length is still represented."""
@@ -245,16 +225,23 @@ def _limited(items: Utterances, limit: int, seed: int) -> Utterances:
 
 
 def _make_writable(folder: Path, setting: str) -> None:
-    """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused."""
+    """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused, or, of a folder
+    that is one run's alone, where another run is writing into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        free = setting in _SHARED or claim(folder)
     except OSError as error:
         raise SettingsError(
             f"{setting} = {str(folder)!r} cannot be made or written: {error.strerror or error}.",
             f"Name a folder that can be written with {PREFIX}{setting}.",
         ) from error
+    if not free:
+        raise SettingsError(
+            f"Another run is writing into {setting} = {str(folder)!r}.",
+            f"Wait for it to end, or name another folder with {PREFIX}{setting}.",
+        )
 
 
 def _new_folder(parent: Path, name: str) -> Path:

@@ -23,7 +23,7 @@ from typing import Any
 from . import corpora, presets
 from .data.features import FeatureOptions
 from .errors import SettingsError
-from .fields import PREFIX, checked, number_or_text, setting
+from .fields import PREFIX, checked, number_or_text, setting, unused
 from .text import ENGLISH, Alphabet
 
 __all__ = ["PREFIX", "LayerSizes", "Settings"]
@@ -68,49 +68,80 @@ class Settings:
 
     # Features
     features: str = setting("mfcc", "the network's input", choices=("mfcc", "logmel", "logspec"))
-    n_input: int = setting(26, "MFCCs or mel bands a frame (logspec: by the window)", low=1, high=256)
+    n_input: int = setting(
+        26, "MFCCs or mel bands a frame (logspec: by the window)", low=1, high=256, only="features=mfcc|logmel"
+    )
     window_length: float = setting(0.025, "length of a window of features, in seconds", low=0.001, high=0.2)
     window_step: float = setting(0.02, "from one window to the next, in seconds", low=0.001, high=0.2)
     normalisation: str = setting(
         "utterance", "features to mean 0 and variance 1", choices=("utterance", "corpus", "none")
     )
-    normalisation_sample: int = setting(200, "utterances that the corpus statistics are taken from", low=1)
+    normalisation_sample: int = setting(
+        200, "utterances that the corpus statistics are taken from", low=1, only="normalisation=corpus"
+    )
 
     # Augmentation, of the training set alone
     augment_speed: float = setting(0.0, "change of speed at most (0.1: 0.9 to 1.1 times)", low=0, high=0.5)
+    augment_vocal_tract: float = setting(
+        0.0, "change of the vocal tract's length at most (0.1: formants 0.9 to 1.1 times as high)", low=0, high=0.5
+    )
     augment_gain: float = setting(0.0, "change of level at most, in dB", low=0, high=60)
     augment_noise: float = setting(0.0, "share of the utterances that noise is mixed into", low=0, high=1)
-    augment_noise_path: Path | None = setting(None, "a folder of noise recordings (default: white noise)")
-    augment_snr_low: float = setting(10.0, "lowest ratio of speech to mixed noise, in dB", low=-20, high=100)
-    augment_snr_high: float = setting(30.0, "highest ratio of speech to mixed noise, in dB", low=-20, high=100)
+    augment_noise_path: Path | None = setting(
+        None, "a folder of noise recordings (default: white noise)", only="augment_noise"
+    )
+    augment_snr_low: float = setting(
+        10.0, "lowest ratio of speech to mixed noise, in dB", low=-20, high=100, only="augment_noise"
+    )
+    augment_snr_high: float = setting(
+        30.0, "highest ratio of speech to mixed noise, in dB", low=-20, high=100, only="augment_noise"
+    )
     specaugment_freq_masks: int = setting(0, "bands of features blanked in an utterance", low=0, high=20)
-    specaugment_freq_width: float = setting(0.15, "a band's width at most, as a share of all", low=0, high=1)
+    specaugment_freq_width: float = setting(
+        0.15, "a band's width at most, as a share of all", low=0, high=1, only="specaugment_freq_masks"
+    )
     specaugment_time_masks: int = setting(0, "stretches of time blanked in an utterance", low=0, high=100)
-    specaugment_time_width: float = setting(0.05, "a stretch's length at most, as a share of all", low=0, high=1)
+    specaugment_time_width: float = setting(
+        0.05, "a stretch's length at most, as a share of all", low=0, high=1, only="specaugment_time_masks"
+    )
 
     # Network
     model: str = setting("deepspeech1", "the network", choices=("deepspeech1", "deepspeech2", "fastconv"))
     preset: str = setting(
         "", "sizes of the network and their training: smoke, small or paper", choices=("", *presets.NAMES)
     )
-    n_context: int = setting(9, "deepspeech1: frames of context on each side", low=0, high=50)
+    n_context: int = setting(9, "deepspeech1: frames of context on each side", low=0, high=50, only="model=deepspeech1")
     n_stride: int = setting(2, "the network gives an output for every n-th frame", low=1, high=8)
     n_hidden: int = setting(128, "units of the layers whose own size is not set", low=1)
-    n_hidden_1: int = setting(0, "deepspeech1: units of layer 1 (0: n_hidden)", low=0)
-    n_hidden_2: int = setting(0, "deepspeech1: units of layer 2 (0: n_hidden)", low=0)
-    n_hidden_3: int = setting(0, "deepspeech1: units of layer 3 (0: n_hidden)", low=0)
-    n_cell_dim: int = setting(0, "units of a recurrent layer in each direction (0: n_hidden)", low=0)
-    n_hidden_5: int = setting(0, "deepspeech1: units of layer 5 (0: n_hidden)", low=0)
-    n_conv_layers: int = setting(2, "deepspeech2: convolutions before the recurrent layers", low=2, high=3)
-    n_conv_channels: int = setting(32, "deepspeech2: channels of the first convolutions", low=1)
-    n_recurrent_layers: int = setting(3, "deepspeech2: recurrent layers", low=1, high=9)
-    recurrent_cell: str = setting("lstm", "deepspeech2: the recurrent cell", choices=("lstm", "gru"))
-    bidirectional: bool = setting(True, "deepspeech2: read each utterance in both directions")
-    n_row_context: int = setting(
-        0, "deepspeech2: frames of future that the row convolution sees, for bidirectional=0", low=0, high=80
+    n_hidden_1: int = setting(0, "deepspeech1: units of layer 1 (0: n_hidden)", low=0, only="model=deepspeech1")
+    n_hidden_2: int = setting(0, "deepspeech1: units of layer 2 (0: n_hidden)", low=0, only="model=deepspeech1")
+    n_hidden_3: int = setting(0, "deepspeech1: units of layer 3 (0: n_hidden)", low=0, only="model=deepspeech1")
+    n_cell_dim: int = setting(
+        0, "units of a recurrent layer in each direction (0: n_hidden)", low=0, only="model=deepspeech1|deepspeech2"
     )
-    n_blocks: int = setting(5, "fastconv: residual blocks", low=1, high=50)
-    kernel_size: int = setting(11, "fastconv: frames that a block's convolution sees", low=3, high=99)
+    n_hidden_5: int = setting(0, "deepspeech1: units of layer 5 (0: n_hidden)", low=0, only="model=deepspeech1")
+    n_conv_layers: int = setting(
+        2, "deepspeech2: convolutions before the recurrent layers", low=2, high=3, only="model=deepspeech2"
+    )
+    n_conv_channels: int = setting(
+        32, "deepspeech2: channels of the first convolutions", low=1, only="model=deepspeech2"
+    )
+    n_recurrent_layers: int = setting(3, "deepspeech2: recurrent layers", low=1, high=9, only="model=deepspeech2")
+    recurrent_cell: str = setting(
+        "lstm", "deepspeech2: the recurrent cell", choices=("lstm", "gru"), only="model=deepspeech2"
+    )
+    bidirectional: bool = setting(True, "deepspeech2: read each utterance in both directions", only="model=deepspeech2")
+    n_row_context: int = setting(
+        0,
+        "deepspeech2: frames of future that the row convolution sees, for bidirectional=0",
+        low=0,
+        high=80,
+        only="model=deepspeech2",
+    )
+    n_blocks: int = setting(5, "fastconv: residual blocks", low=1, high=50, only="model=fastconv")
+    kernel_size: int = setting(
+        11, "fastconv: frames that a block's convolution sees", low=3, high=99, only="model=fastconv"
+    )
     relu_clip: float = setting(20.0, "the rectifiers' upper bound", above=0)
     dropout_rate: float = setting(0.1, "share of units dropped", low=0, below=1)
     default_stddev: float = setting(
@@ -132,9 +163,18 @@ class Settings:
     )
     warmup_epochs: float = setting(1.0, "epochs in which the step size rises from 0", low=0)
     decay_factor: float = setting(
-        0.9, "exponential: step size from epoch to epoch; plateau: at a plateau", above=0, high=1
+        0.9,
+        "exponential: step size from epoch to epoch; plateau: at a plateau",
+        above=0,
+        high=1,
+        only="learning_rate_schedule=exponential|plateau",
     )
-    plateau_epochs: int = setting(2, "plateau: validations without a better loss until the step size goes down", low=1)
+    plateau_epochs: int = setting(
+        2,
+        "plateau: validations without a better loss until the step size goes down",
+        low=1,
+        only="learning_rate_schedule=plateau",
+    )
     beta1: float = setting(0.9, "Adam's decay of the first moment", low=0, below=1)
     beta2: float = setting(0.999, "Adam's decay of the second moment", low=0, below=1)
     epsilon: float = setting(1e-8, "Adam's epsilon", above=0)
@@ -151,10 +191,10 @@ class Settings:
 
     # Decoding
     decoder: str = setting("greedy", "how outputs become text", choices=("greedy", "beam"))
-    beam_width: int = setting(64, "beam: prefixes kept at each frame", low=1, high=10000)
+    beam_width: int = setting(64, "beam: prefixes kept at each frame", low=1, high=10000, only="decoder=beam")
     lm_path: Path | None = setting(None, "beam: a KenLM language model, ARPA or binary (extra: lm)")
-    lm_alpha: float = setting(0.5, "beam: weight of the language model", low=0)
-    lm_beta: float = setting(1.0, "beam: bonus of each word")
+    lm_alpha: float = setting(0.5, "beam: weight of the language model", low=0, only="decoder=beam")
+    lm_beta: float = setting(1.0, "beam: bonus of each word", only="decoder=beam")
     word_list: Path | None = setting(None, "beam: only the words of this file, one a line")
 
     # Watching and keeping
@@ -162,13 +202,17 @@ class Settings:
     validation_step: int = setting(1, "validate every so many epochs (0: never)", low=0)
     report_count: int = setting(5, "utterances in each part of the WER report", low=0)
     checkpoint_step: int = setting(1, "write a checkpoint every so many epochs (0: never)", low=0)
-    checkpoint_minutes: float = setting(10.0, "write a checkpoint also within an epoch, so often (0: never)", low=0)
+    checkpoint_minutes: float = setting(
+        10.0, "write a checkpoint also within an epoch, so often (0: never)", low=0, only="checkpoint_step"
+    )
     checkpoint_dir: Path | None = setting(None, "where checkpoints are (default: beside the logs)")
     restore_checkpoint: bool = setting(False, "go on from the last checkpoint in checkpoint_dir")
     init_checkpoint: Path | None = setting(None, "begin with the weights of this checkpoint (fine-tuning)")
     export_dir: Path | None = setting(None, "where the model is exported to (default: not at all)")
-    export_formats: str = setting("savedmodel", "what is exported: savedmodel, litert, litert-int8, onnx, with commas")
-    remove_export: bool = setting(False, "remove what was exported there before")
+    export_formats: str = setting(
+        "savedmodel", "what is exported: savedmodel, litert, litert-int8, onnx, with commas", only="export_dir"
+    )
+    remove_export: bool = setting(False, "remove what was exported there before", only="export_dir")
     logs_dir: Path = setting(lambda: Path("logs"), "where logs and, by default, results are written")
     result_dir: Path | None = setting(None, "where hyper.json is written (default: a folder in logs_dir)")
     do_fulltrace: bool = setting(False, "write a profile of some steps into the logs")
@@ -184,6 +228,18 @@ class Settings:
             raise SettingsError(
                 "restore_checkpoint is set, but no checkpoint_dir says where the checkpoint is.",
                 f"Set {PREFIX}checkpoint_dir to the folder of the earlier run's checkpoints.",
+            )
+        if not self.validation_step:
+            wanted = [name for name, value in self._by_validation.items() if value]
+            if wanted:
+                raise SettingsError(
+                    f"{' and '.join(wanted)} cannot do anything: validation_step = 0 says that nothing is validated.",
+                    f"Set {PREFIX}validation_step=1.",
+                )
+        if self.average_best > 1 and not self.checkpoint_step:
+            raise SettingsError(
+                f"average_best = {self.average_best} cannot do anything: checkpoint_step = 0 keeps no epoch.",
+                f"Set {PREFIX}checkpoint_step=1.",
             )
         if self.window_step > self.window_length * 4:
             raise SettingsError(
@@ -201,6 +257,26 @@ class Settings:
                 "lm_path or word_list is set, but the decoder is greedy, which uses neither.",
                 f"Set {PREFIX}decoder=beam.",
             )
+
+    @property
+    def _by_validation(self) -> dict[str, bool]:
+        """Settings that need validation, as they are told, and whether they are set."""
+        return {
+            f"early_stop = {self.early_stop}": self.early_stop > 0,
+            f"average_best = {self.average_best}": self.average_best > 1,
+            "learning_rate_schedule = plateau": self.learning_rate_schedule == "plateau",
+        }
+
+    @property
+    def without_effect(self) -> list[str]:
+        """A sentence for each setting that was set, by more than the preset, and is not used as others are set."""
+        preset = presets.values(self.model, self.preset) if self.preset else {}
+        told = []
+        for field in dataclasses.fields(self):
+            value, why = getattr(self, field.name), unused(self, field.name)
+            if why and value not in (field.default, preset.get(field.name)):
+                told.append(f"{field.name} = {value} has no effect: {why}.")
+        return told
 
     @property
     def characters(self) -> Alphabet:

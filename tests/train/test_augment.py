@@ -157,3 +157,14 @@ def test_the_settings_name_what_is_wanted(smoke: Settings) -> None:
     masks = augment.from_settings(dataclasses.replace(smoke, specaugment_freq_masks=1))
     assert masks is not None
     assert not masks.of_audio
+    warping = augment.from_settings(dataclasses.replace(smoke, augment_vocal_tract=0.1))
+    assert warping is not None
+    assert warping.of_audio
+
+
+def test_the_vocal_tract_is_another_in_each_epoch_and_within_its_bounds() -> None:
+    warps = [Augmentation(vocal_tract=0.2, seed=3).warp(name, epoch) for name in NAMES for epoch in (1, 2)]
+    assert len(set(warps)) == len(warps)
+    assert 0.8 <= min(warps) < 0.82
+    assert 1.18 < max(warps) <= 1.2
+    assert Augmentation(speed=0.1).warp(NAMES[0], 1) == 1.0

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from deepspeech_train.data.features import FeatureOptions, Statistics, extract, normalise, raw, statistics_of
+from deepspeech_train.data.features import FeatureOptions, Statistics, extract, normalise, raw, statistics_of, warped
 
 MFCC = FeatureOptions()
 LOGMEL = FeatureOptions("logmel", n_input=40)
@@ -164,3 +164,22 @@ def test_odd_options_still_give_finite_features_of_their_size(options: FeatureOp
     features = extract(_noise(0.5), options)
     assert features.shape == (options.frame_count(8000), options.size)
     assert np.isfinite(features).all()
+
+
+@pytest.mark.parametrize("factor", [0.8, 1.1, 1.25])
+def test_a_shorter_vocal_tract_moves_formants_up_and_leaves_the_band_in_its_place(factor: float) -> None:
+    bins = np.arange(129)
+    formant = np.exp(-0.5 * ((bins - 40) / 4) ** 2).astype(np.float32)
+    assert warped(formant[None], factor)[0].argmax() == round(40 * factor)
+    ramp = warped(np.linspace(0, 1, 129, dtype=np.float32)[None], factor)[0]
+    assert (ramp[0], ramp[-1]) == (0, 1)
+    assert (np.diff(ramp) > 0).all()  # nothing is folded, nothing left out
+
+
+@pytest.mark.parametrize("options", [MFCC, LOGMEL, LOGSPEC])
+def test_a_warped_tone_is_the_tone_at_its_new_frequency(options: FeatureOptions) -> None:
+    time = np.arange(16000) / 16000
+    tone, higher = (np.sin(2 * np.pi * hertz * time).astype(np.float32) for hertz in (1000, 1200))
+    asked, plain = raw(tone, options, 1.2), raw(tone, options)
+    assert np.abs(asked - raw(higher, options)).mean() < 0.5 * np.abs(plain - raw(higher, options)).mean()
+    assert (raw(tone, options, 1.0) == plain).all()

@@ -27,7 +27,9 @@ from deepspeech_train.text import ENGLISH, Alphabet
 
 RATE = 8000
 OPTIONS = FeatureOptions(sample_rate=RATE)
-AUGMENTATION = Augmentation(speed=0.1, gain=6, noise=0.5, freq_masks=1, time_masks=1, time_width=0.2, seed=5)
+AUGMENTATION = Augmentation(
+    speed=0.1, vocal_tract=0.1, gain=6, noise=0.5, freq_masks=1, time_masks=1, time_width=0.2, seed=5
+)
 
 
 def _write(path: Path, seconds: float, seed: int = 0, rate: int = RATE) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -104,3 +105,44 @@ def test_restoring_needs_to_be_told_from_where() -> None:
 def test_windows_must_not_leave_most_of_the_audio_out() -> None:
     with pytest.raises(SettingsError, match="window_step"):
         Settings.from_namespace({"window_length": 0.02, "window_step": 0.2}, {})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"early_stop": 3}, {"average_best": 2}, {"learning_rate_schedule": "plateau"}],
+    ids=lambda v: next(iter(v)),
+)
+def test_what_needs_validation_is_refused_without_any(values: dict[str, object]) -> None:
+    assert Settings.from_namespace(values, {}).validation_step
+    with pytest.raises(SettingsError, match=f"{next(iter(values))} = .* validation_step = 0"):
+        Settings.from_namespace({**values, "validation_step": 0}, {})
+
+
+def test_a_mean_of_epochs_needs_epochs_that_are_kept() -> None:
+    with pytest.raises(SettingsError, match=r"average_best = 2 .* checkpoint_step = 0"):
+        Settings.from_namespace({"average_best": 2, "checkpoint_step": 0}, {})
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"augment_noise_path": "/noise"}, ["augment_noise_path = /noise has no effect: augment_noise = 0.0."]),
+        ({"augment_noise_path": "/noise", "augment_noise": 0.5}, []),
+        ({"features": "logspec", "n_input": 40}, ["n_input = 40 has no effect: features = logspec."]),
+        ({"features": "logmel", "n_input": 40}, []),
+        ({"n_blocks": 3}, ["n_blocks = 3 has no effect: model = deepspeech1."]),
+        ({"export_formats": "onnx"}, ["export_formats = onnx has no effect: export_dir is not set."]),
+        # What the preset set, and nobody else, is no mistake of whoever changed something else.
+        ({"model": "fastconv", "preset": "small", "augment_noise": 0.0}, []),
+    ],
+)
+def test_a_setting_without_effect_is_told(values: dict[str, object], told: list[str]) -> None:
+    assert Settings.from_namespace(values, {}).without_effect == told
+
+
+def test_every_condition_names_a_setting_and_a_value_that_it_may_have() -> None:
+    fields = {field.name: field for field in dataclasses.fields(Settings)}
+    for field in fields.values():
+        name, _, values = field.metadata["only"].partition("=")
+        assert not name or name in fields
+        assert not values or set(values.split("|")) < set(fields[name].metadata["choices"])

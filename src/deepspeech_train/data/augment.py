@@ -1,8 +1,9 @@
 """Augmentation of the training set: the same words, said quicker, louder, in noise, and with parts unheard.
 
 Audio: a change of speed by resampling (Ko et al., 2015), white noise or a stretch of a recording of noise mixed in at a
-ratio in dB, a gain in dB, in this order. Features: SpecAugment without warping (Park et al., 2019): bands and stretches
-of time become the utterance's mean.
+ratio in dB, a gain in dB, in this order. Its spectra: as of a longer or shorter vocal tract (Jaitly and Hinton, 2013),
+which is what tells speakers apart at the same pitch and pace. Features: SpecAugment without time warping (Park et al.,
+2019): bands and stretches of time become the utterance's mean.
 
 What an utterance becomes is a function of (seed, epoch, its id) alone: the same in whatever batch, thread, process or
 storage.
@@ -40,10 +41,12 @@ _SHORTEST = 0.01
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Settings of the same names: ``speed`` is the largest change, ``gain`` the largest in dB, ``noise`` the share of
-    utterances, ``snr_low`` to ``snr_high`` dB; masks are a number and a largest width, as a share of all."""
+    """Settings of the same names: ``speed`` and ``vocal_tract`` are the largest change, ``gain`` the largest in dB,
+    ``noise`` the share of utterances, ``snr_low`` to ``snr_high`` dB; masks are a number and a largest width, as a
+    share of all."""
 
     speed: float = 0.0
+    vocal_tract: float = 0.0
     gain: float = 0.0
     noise: float = 0.0
     noise_path: Path | None = None
@@ -57,8 +60,8 @@ class Augmentation:
 
     @property
     def of_audio(self) -> bool:
-        """Whether it changes audio, so that features have to be made anew."""
-        return bool(self.speed or self.gain or self.noise)
+        """Whether it changes audio or its spectra, so that features have to be made anew."""
+        return bool(self.speed or self.vocal_tract or self.gain or self.noise)
 
     @property
     def of_features(self) -> bool:
@@ -90,6 +93,10 @@ class Augmentation:
         if self.gain:
             samples = samples * np.float32(10 ** (gain * self.gain / 20))
         return samples
+
+    def warp(self, name: str, epoch: int) -> float:
+        """By what the frequencies of the utterance ``name`` in ``epoch`` are multiplied (:func:`.features.warped`)."""
+        return 1 + self.vocal_tract * self._random(name, epoch, 2).uniform(-1, 1) if self.vocal_tract else 1.0
 
     def features(self, features: Floats, name: str, epoch: int) -> Floats:
         """Masked features (frames, size) of the utterance ``name`` in ``epoch``; ``features`` are left as they are."""
@@ -137,6 +144,7 @@ def from_settings(settings: Settings) -> Augmentation | None:
     with one that cannot be read."""
     augmentation = Augmentation(
         speed=settings.augment_speed,
+        vocal_tract=settings.augment_vocal_tract,
         gain=settings.augment_gain,
         noise=settings.augment_noise,
         noise_path=settings.augment_noise_path,

@@ -124,10 +124,12 @@ class Loader:
             remarks.append(f"mixed to mono from {recording.channels} channels")
         if abs(seconds - utterance.duration) > max(_OFF_SECONDS, _OFF_SHARE * utterance.duration):
             remarks.append(f"{seconds:.2f} s long, its manifest says {utterance.duration:.2f} s")
+        warp = 1.0
         if epoch is not None and self.augmentation is not None and self.augmentation.of_audio:
             shortest = samples_needed(utterance.text, options, self.stride)
             samples = self.augmentation.audio(samples, options.sample_rate, utterance.id, epoch, shortest=shortest)
-        return normalise(raw(samples, options), options, self.statistics), seconds, remarks
+            warp = self.augmentation.warp(utterance.id, epoch)
+        return normalise(raw(samples, options, warp), options, self.statistics), seconds, remarks
 
     def _unusable(self, utterance: Utterance, frames: int, seconds: float, silent: bool) -> str:
         """Why it cannot be learnt from; "" if it can."""
@@ -168,7 +170,7 @@ class Loader:
             )
         if self.augmentation is not None and self.augmentation.of_audio:
             raise SettingsError(
-                "The shards hold features, and augment_speed, augment_gain and augment_noise change audio.",
+                "The shards hold features; augment_speed, augment_vocal_tract, augment_gain, augment_noise need audio.",
                 "Set them to 0 (SpecAugment works on features), or pack the corpus without --features.",
             )
 

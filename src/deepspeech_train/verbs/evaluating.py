@@ -82,10 +82,8 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _evaluated(network: Any, utterances: Utterances) -> Evaluation:
-    from .. import computing, decoding
+    from .. import decoding, reading
     from ..corpora._progress import Progress
-    from ..data.batches import Batching
-    from ..data.pipeline import Pipeline
     from ..evaluation import Evaluator
 
     settings = network.settings
@@ -93,20 +91,8 @@ def _evaluated(network: Any, utterances: Utterances) -> Evaluation:
     said = Progress("evaluate", enabled=True)
     for remark in decoder.remarks:
         said.say(remark)
-    pipeline = Pipeline(
-        utterances,
-        options=settings.feature_options,
-        alphabet=settings.characters,
-        stride=network.stride,
-        batching=Batching(settings.test_batch_size, settings.max_batch_seconds),
-        seed=settings.random_seed,
-        statistics=network.statistics,
-        threads=settings.reading_threads,
-        prefetch=settings.prefetch_batches,
-        fixed=computing.fixed_shapes(settings),
-    )
     with said.steps("recognised", len(utterances), "utterances") as advance:
-        return Evaluator(network.model, decoder, settings).evaluate(pipeline, advance)
+        return Evaluator(network.model, decoder, settings).evaluate(reading.once(network, utterances), advance)
 
 
 def _tell_left_out(evaluation: Evaluation) -> None:

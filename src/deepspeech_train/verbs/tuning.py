@@ -122,24 +122,10 @@ def _outputs(network: Any, utterances: Utterances, said: Any) -> Outputs:
     """Texts and the network's outputs of all utterances whose audio can be used; the others are named."""
     import numpy as np
 
-    from .. import computing
-    from ..data.batches import Batching
-    from ..data.pipeline import Pipeline
+    from .. import computing, reading
     from ..models import output_frames
 
-    settings = network.settings
-    pipeline = Pipeline(
-        utterances,
-        options=settings.feature_options,
-        alphabet=settings.characters,
-        stride=network.stride,
-        batching=Batching(settings.test_batch_size, settings.max_batch_seconds),
-        seed=settings.random_seed,
-        statistics=network.statistics,
-        threads=settings.reading_threads,
-        prefetch=settings.prefetch_batches,
-        fixed=computing.fixed_shapes(settings),
-    )
+    pipeline = reading.once(network, utterances)
     forward = computing.forward(network.model)
     texts, arrays = [], []
     with (
