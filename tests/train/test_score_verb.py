@@ -124,8 +124,11 @@ def test_strict_wants_the_same_utterances(folder: Path, wrong: dict[str, str | N
         _score(*files, _write("hyp", WRITERS["kaldi"](REFERENCE) + "m1_a again\n"), "--strict")
 
 
-def test_an_empty_hypothesis_file_is_all_deletions(folder: Path) -> None:
-    document = _document(_write("ref", REFERENCE, "trn"), _write("hyp", ""), "--format", "trn")
+@pytest.mark.parametrize("form", ["kaldi", "trn", "jsonl"])
+@pytest.mark.parametrize("said", [True, False])
+def test_an_empty_hypothesis_file_is_all_deletions(folder: Path, form: str, said: bool) -> None:
+    files = _write("ref", REFERENCE, form), _write("hyp", "")
+    document = _document(*files, *(("--format", form) if said else ()))
     assert document["wer"] == 1
     assert len(document["missing"]) == 4
 

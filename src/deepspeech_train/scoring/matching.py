@@ -77,7 +77,7 @@ def _check(reference: Transcripts, hypothesis: Transcripts) -> None:
     if not reference.by_id:
         raise RecipeError(f"{reference.path} holds no transcript, so there is nothing to score.")
     sides = f"{reference.path} ({reference.form}) and {hypothesis.path} ({hypothesis.form})"
-    if reference.has_ids != hypothesis.has_ids:
+    if hypothesis.by_id and reference.has_ids != hypothesis.has_ids:
         raise RecipeError(
             f"{sides} cannot be put together: one has ids, the other has not.",
             "If its first words are ids, say --format kaldi; else give both files in one form.",
