@@ -29,8 +29,8 @@ _DESCRIPTION = "Imports corpora, trains and tests networks that recognise speech
 _EPILOG = """\
 Settings come from the environment (ds_epochs=3) and, over it, from --set (--set epochs=3).
 exit codes: 0 done; 1 the work failed, also for data and files that cannot be had, written or are bad;
-  2 usage or settings, also a corpus' source that is not there and a folder that a run cannot write to;
-  130 stopped by Ctrl-C, 143 by SIGTERM: what was reached is kept, and the next call goes on from there
+  2 usage or settings, also a corpus' source that is not there, and a folder that a run cannot write to or that another
+  run has; 130 stopped by Ctrl-C, 143 by SIGTERM: what was reached is kept, and the next call goes on from there
 """
 
 #: In the order of --help.

@@ -40,23 +40,31 @@ _claimed: dict[tuple[int, int], int] = {}
 
 
 def claim(folder: Path) -> bool:
-    """Keeps ``folder`` for this process until it ends; False where another process has it.
+    """Keeps ``folder`` for this process until it ends, or :func:`let_go`; False where another process has it.
 
-    True as well where the file system knows no locks: there it cannot be told.
+    True as well where that cannot be told: the file system knows no locks, or the folder may not be read.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        return True
     found = os.fstat(descriptor)
     key = (found.st_dev, found.st_ino)
-    if key in _claimed:
-        os.close(descriptor)
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return False
-    except OSError:
-        os.close(descriptor)
-        return True
-    _claimed[key] = descriptor
-    return True
+    free = True
+    if key not in _claimed:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _claimed[key] = descriptor
+            return True
+        except BlockingIOError:
+            free = False
+        except OSError:
+            pass
+    os.close(descriptor)
+    return free
+
+
+def let_go() -> None:
+    """Whatever this process has claimed is free for others."""
+    while _claimed:
+        os.close(_claimed.popitem()[1])

@@ -23,7 +23,7 @@ from .data.manifest import Corpus, Utterances, durations
 from .data.pipeline import Pipeline, Selection, corpus_statistics, usable
 from .errors import RecipeError, SettingsError
 from .evaluation import Evaluation, Evaluator
-from .files import claim
+from .files import claim, let_go
 from .scoring import Score
 from .settings import PREFIX, Settings
 from .training import Folders
@@ -63,10 +63,12 @@ class Data:
 
 def begin(settings: Settings) -> Run:
     """Makes the folders, sets every seed, says what it runs on. SettingsError when a folder that the run will
-    write to cannot be written, or is another run's: better now than after hours of training."""
+    write to cannot be written, or is one that another process writes into, until its run is finished; and for settings
+    that ask for what will never be done: better now than after hours of training."""
+    settings.check_training()
     started = results.now()
     print(computing.begin(settings), flush=True)
-    for remark in settings.without_effect:
+    for remark in settings.without_effect.values():
         print(remark, flush=True)
     _make_writable(settings.logs_dir, "logs_dir")
     if settings.result_dir:
@@ -157,8 +159,16 @@ def test(run: Run, model: Any, data: Data) -> tuple[Score, Evaluation]:
 def finish(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[Score, Evaluation]) -> Path:
     """Writes the results, then exports the model if the settings say so; returns the result folder.
 
-    RecipeError when either fails; the results are there whatever becomes of the export.
+    RecipeError when either fails; the results are there whatever becomes of the export. The run's folders are free for
+    other processes then.
     """
+    try:
+        return _finished(run, model, data, progress, tested)
+    finally:
+        let_go()
+
+
+def _finished(run: Run, model: Any, data: Data, progress: Progress, tested: tuple[Score, Evaluation]) -> Path:
     outcome = results.Outcome(
         settings=run.settings,
         corpus=data.corpus,
@@ -226,7 +236,7 @@ def _limited(items: Utterances, limit: int, seed: int) -> Utterances:
 
 def _make_writable(folder: Path, setting: str) -> None:
     """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused, or, of a folder
-    that is one run's alone, where another run is writing into it."""
+    that is one run's alone, where another process is writing into it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -239,8 +249,8 @@ def _make_writable(folder: Path, setting: str) -> None:
         ) from error
     if not free:
         raise SettingsError(
-            f"Another run is writing into {setting} = {str(folder)!r}.",
-            f"Wait for it to end, or name another folder with {PREFIX}{setting}.",
+            f"Another process is writing into {setting} = {str(folder)!r}.",
+            f"Wait for its run (or its notebook's kernel) to end, or name another folder with {PREFIX}{setting}.",
         )
 
 

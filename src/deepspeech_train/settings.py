@@ -229,18 +229,6 @@ class Settings:
                 "restore_checkpoint is set, but no checkpoint_dir says where the checkpoint is.",
                 f"Set {PREFIX}checkpoint_dir to the folder of the earlier run's checkpoints.",
             )
-        if not self.validation_step:
-            wanted = [name for name, value in self._by_validation.items() if value]
-            if wanted:
-                raise SettingsError(
-                    f"{' and '.join(wanted)} cannot do anything: validation_step = 0 says that nothing is validated.",
-                    f"Set {PREFIX}validation_step=1.",
-                )
-        if self.average_best > 1 and not self.checkpoint_step:
-            raise SettingsError(
-                f"average_best = {self.average_best} cannot do anything: checkpoint_step = 0 keeps no epoch.",
-                f"Set {PREFIX}checkpoint_step=1.",
-            )
         if self.window_step > self.window_length * 4:
             raise SettingsError(
                 f"window_step = {self.window_step} leaves most of the audio out of windows of "
@@ -258,24 +246,36 @@ class Settings:
                 f"Set {PREFIX}decoder=beam.",
             )
 
-    @property
-    def _by_validation(self) -> dict[str, bool]:
-        """Settings that need validation, as they are told, and whether they are set."""
-        return {
+    def check_training(self) -> None:
+        """SettingsError where training would never do what is asked for. A checkpoint whose training was asked for
+        such a thing is a recogniser all the same."""
+        by_validation = {
             f"early_stop = {self.early_stop}": self.early_stop > 0,
             f"average_best = {self.average_best}": self.average_best > 1,
             "learning_rate_schedule = plateau": self.learning_rate_schedule == "plateau",
         }
+        wanted = [told for told, asked in by_validation.items() if asked]
+        if wanted and not self.validation_step:
+            raise SettingsError(
+                f"{' and '.join(wanted)} cannot do anything: validation_step = 0 says that nothing is validated.",
+                f"Set {PREFIX}validation_step=1.",
+            )
+        if self.average_best > 1 and not self.checkpoint_step:
+            raise SettingsError(
+                f"average_best = {self.average_best} cannot do anything: checkpoint_step = 0 keeps no epoch.",
+                f"Set {PREFIX}checkpoint_step=1.",
+            )
 
     @property
-    def without_effect(self) -> list[str]:
-        """A sentence for each setting that was set, by more than the preset, and is not used as others are set."""
+    def without_effect(self) -> dict[str, str]:
+        """A sentence for each setting, by its name, that was set by more than the preset and is not used as others are
+        set."""
         preset = presets.values(self.model, self.preset) if self.preset else {}
-        told = []
+        told = {}
         for field in dataclasses.fields(self):
             value, why = getattr(self, field.name), unused(self, field.name)
             if why and value not in (field.default, preset.get(field.name)):
-                told.append(f"{field.name} = {value} has no effect: {why}.")
+                told[field.name] = f"{field.name} = {value} has no effect: {why}."
         return told
 
     @property

@@ -16,7 +16,9 @@ from deepspeech_train.settings import Settings
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    settings = Settings.from_namespace({"model": "fastconv", "n_hidden": 12, "n_blocks": 1}, {})
+    """Its training was asked for an early stop without validation, which is refused today and harms no recognition."""
+    values = {"model": "fastconv", "n_hidden": 12, "n_blocks": 1, "early_stop": 3, "validation_step": 0}
+    settings = Settings.from_namespace(values, {})
     model = models.build(settings)
     for variable in model.trainable_variables:
         variable.assign(2 * variable.numpy())
@@ -69,6 +71,13 @@ def test_a_limit_and_another_decoder(
     assert cli.main(["evaluate", str(checkpoint / "last.npz"), str(manifest), *arguments]) == 0
     found = json.loads((tmp_path / "scores.json").read_text())
     assert (found["decoder"], found["utterances"] + len(found["left_out"])) == ("beam", 4)
+
+
+def test_a_setting_of_another_decoder_is_told_to_have_no_effect(
+    checkpoint: Path, manifest: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["evaluate", str(checkpoint), str(manifest), "--limit", "2", "--set", "lm_alpha=2"]) == 0
+    assert "lm_alpha = 2.0 has no effect: decoder = greedy." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 import re
 import resource
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deepspeech_train import checkpoints, models, results, run, scoring
+from deepspeech_train import checkpoints, files, models, results, run, scoring
 from deepspeech_train.errors import RecipeError, SettingsError
 from deepspeech_train.settings import Settings
 from deepspeech_wer.results import hyper as tracker_hyper
@@ -151,6 +152,22 @@ def test_two_runs_in_one_second_have_two_folders(smoke: Settings) -> None:
     assert first.folders.result != second.folders.result
     assert first.folders.result.is_dir()
     assert second.folders.result.is_dir()
+
+
+def test_its_folders_are_the_runs_alone_until_it_is_finished(finished: Finished, smoke: Settings) -> None:
+    code = "import sys, pathlib, deepspeech_train.files as f; print(*(f.claim(pathlib.Path(p)) for p in sys.argv[1:]))"
+
+    def free(*folders: Path) -> list[str]:
+        command = [sys.executable, "-c", code, *map(str, folders)]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    assert free(finished.folder / "result", finished.folder / "export") == ["True", "True"]
+    begun = run.begin(
+        dataclasses.replace(smoke, result_dir=smoke.logs_dir / "one", checkpoint_dir=smoke.logs_dir / "two")
+    )
+    assert free(smoke.logs_dir, begun.folders.result, begun.folders.checkpoints) == ["True", "False", "False"]
+    files.let_go()
+    assert free(begun.folders.result, begun.folders.checkpoints) == ["True", "True"]
 
 
 @pytest.mark.parametrize("setting", ["logs_dir", "result_dir", "checkpoint_dir", "export_dir"])

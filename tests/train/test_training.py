@@ -123,7 +123,7 @@ def test_ctrl_c_on_the_command_line_leaves_a_checkpoint_that_another_process_goe
     _wait_for(lambda: learning.exists() and learning.read_text().count("\n") >= 2, process)
     second = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 2
-    assert "Another run is writing into result_dir" in second.stderr
+    assert "Another process is writing into result_dir" in second.stderr
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,4 +68,8 @@ def network_of(options: argparse.Namespace) -> Network:
                 f"What can be set is {', '.join(FREE)}.",
             )
         changes[name] = value
-    return checkpoints.load_network(options.checkpoint, **changes)
+    network = checkpoints.load_network(options.checkpoint, **changes)
+    for name, remark in network.settings.without_effect.items():
+        if name in changes:
+            print(remark, file=sys.stderr, flush=True)
+    return network

@@ -31,6 +31,7 @@ def main(options: argparse.Namespace) -> int:
     ]
     if not fields:
         raise SettingsError(f"No setting has {' or '.join(options.name)} in its name.", "Leave the name out for all.")
+    without_effect = settings.without_effect
     for field in fields:
         value, default = getattr(settings, field.name), field.default
         value, default = ("" if one is None else int(one) if isinstance(one, bool) else one for one in (value, default))
@@ -38,6 +39,8 @@ def main(options: argparse.Namespace) -> int:
         print(f"{PREFIX}{field.name}={value}{changed}")
         limits = allowed(field)
         print(textwrap.indent(field.metadata["about"] + (f"; {limits}" if limits else ""), "    "))
+        if field.name in without_effect:
+            print(f"    {without_effect[field.name]}")
     if not options.name:
         print("\ncorpora, with the options that corpus_options takes:")
         for name in corpora.NAMES:
