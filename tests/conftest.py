@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 
 import pytest
 
 import support
+
+#: Modules that take minutes, the longest first: begun first, so that none of them is what all others wait for.
+LONGEST = ("test_demo",)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,6 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
     support.REQUIRE_SYSTEM_PACKAGES = config.getoption("--require-system-packages")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell leaves it for what it starts in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Modules are handed out to the processes whole, in this order: the longest, then those with the most tests."""
+    tests = Counter(item.path for item in items)
+
+    def place(item: pytest.Item) -> tuple[int, int]:
+        name = item.path.stem
+        return (LONGEST.index(name) if name in LONGEST else len(LONGEST), -tests[item.path])
+
+    items.sort(key=place)
 
 
 def pytest_report_header() -> str:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import sys
 import tempfile
@@ -69,9 +70,10 @@ def train(
     epochs: int,
     step: Callable[[Batch, int, int, int], Any],
     tested: Callable[[], float],
-    stop: Callable[[Reached], bool],
+    wer: float,
+    longest: float = math.inf,
 ) -> Reached:
-    """Trains until ``stop`` says so, or for ``epochs``."""
+    """Trains until a test shows ``wer``, or for ``epochs``, or ``longest`` seconds of the processor, then tested."""
     seconds = processor = 0.0
     reached = Reached(0.0, 0.0, 1.0, 0.0)
     for epoch in range(epochs):
@@ -81,7 +83,8 @@ def train(
             began = time.monotonic(), time.process_time()
             for batch in batches:
                 step(batch, epoch, batch.number, count)
-                if batch.number + 1 not in tests:
+                given_up = processor + (time.process_time() - began[1]) / CORES > longest
+                if batch.number + 1 not in tests and not given_up:
                     continue
                 seconds += time.monotonic() - began[0]
                 processor += (time.process_time() - began[1]) / CORES
@@ -91,13 +94,13 @@ def train(
                     f"  test WER {scoring.percent(reached.wer)}",
                     flush=True,
                 )
-                if stop(reached):
+                if given_up or reached.wer <= wer:
                     return reached
                 began = time.monotonic(), time.process_time()
     return reached
 
 
-def ours(settings: Settings, stop: Callable[[Reached], bool]) -> Reached:
+def ours(settings: Settings, wer: float) -> Reached:
     """Our network, trained as ``deepspeech-train run`` does."""
     computing.begin(settings)
     data = run.load_data(settings, run.load_corpus(settings))
@@ -113,10 +116,10 @@ def ours(settings: Settings, stop: Callable[[Reached], bool]) -> Reached:
         step.publish()
         return evaluator.evaluate(data.test).score.wer or 0.0
 
-    return train(data.train, settings.epochs, learn, tested, stop)
+    return train(data.train, settings.epochs, learn, tested, wer)
 
 
-def peer(settings: Settings, width: int, stop: Callable[[Reached], bool]) -> Reached:
+def peer(settings: Settings, width: int, wer: float, longest: float) -> Reached:
     """The peer, in PyTorch."""
     import torch
     from _peer import Peer
@@ -151,7 +154,7 @@ def peer(settings: Settings, width: int, stop: Callable[[Reached], bool]) -> Rea
                     scores.append(scoring.Transcription(utterance, hypothesis.text, scored))
         return scoring.total(scores).wer or 0.0
 
-    return train(data.train, 1000, learn, tested, stop)
+    return train(data.train, 1000, learn, tested, wer, longest)
 
 
 def main() -> int:
@@ -163,7 +166,7 @@ def main() -> int:
         settings = Settings.from_assignments([*assignments, f"dataset_path={folder}", *options.set], {})
         summary = models.summary(models.build(settings), settings)
         print(f"ours: {settings.model}, preset {settings.preset}, {summary.parameters:,} parameters")
-        mine = ours(settings, lambda reached: reached.wer <= options.wer)
+        mine = ours(settings, options.wer)
         if options.only_ours:
             return 0
         longest = options.patience * mine.processor
@@ -171,12 +174,7 @@ def main() -> int:
         rows = [("ours", mine)]
         for width in options.width:
             print(f"peer: five bidirectional LSTM layers of {width} in PyTorch")
-            rows.append(
-                (
-                    f"peer {width}",
-                    peer(of_peer, width, lambda now: now.wer <= options.wer or now.processor > longest),
-                )
-            )
+            rows.append((f"peer {width}", peer(of_peer, width, options.wer, longest)))
     print(f"{'':12}{'minutes':>10}{'processor':>11}{'epochs':>9}{'test WER':>10}{'ours/its':>12}")
     for name, reached in rows:
         ratio = mine.processor / reached.processor
