@@ -10,7 +10,7 @@ import pytest
 import support
 
 #: Modules that take minutes, the longest first: begun first, so that none of them is what all others wait for.
-LONGEST = ("test_demo",)
+LONGEST = ("test_demo", "test_training_ways", "test_training", "test_publish_unkillable", "test_faults_killed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
