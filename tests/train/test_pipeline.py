@@ -123,29 +123,41 @@ def test_an_epoch_that_is_gone_on_with_is_the_rest_of_it_and_the_beginning_is_no
     assert _contents(_pipeline(utterances, **options).batches(2, start=8)) == []
 
 
+def _by_name(pipeline: Pipeline, epoch: int) -> dict[str, bytes]:
+    """The features of each utterance in a training epoch."""
+    return {
+        utterance.id: batch.features[row, : batch.frames[row]].tobytes()
+        for batch in _take(pipeline.batches(epoch))
+        for row, utterance in enumerate(batch.utterances)
+    }
+
+
+def test_a_vocal_tract_is_heard_in_training_another_in_each_epoch_and_never_in_evaluation(
+    utterances: tuple[Utterance, ...],
+) -> None:
+    plain = _pipeline(utterances)
+    warped = _pipeline(utterances, augmentation=Augmentation(vocal_tract=0.2, seed=1))
+    epochs = [_by_name(plain, 1), _by_name(warped, 1), _by_name(warped, 2)]
+    for utterance in utterances:
+        assert len({epoch[utterance.id] for epoch in epochs}) == 3
+    assert _contents(warped.evaluation_batches()) == _contents(plain.evaluation_batches())
+
+
 def test_the_cache_reads_once_and_freezes_audio_but_not_the_masks(
     utterances: tuple[Utterance, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def by_name(pipeline: Pipeline, epoch: int) -> dict[str, bytes]:
-        batches = _take(pipeline.batches(epoch))
-        return {
-            utterance.id: batch.features[row, : batch.frames[row]].tobytes()
-            for batch in batches
-            for row, utterance in enumerate(batch.utterances)
-        }
-
     read = _reads(monkeypatch)
     of_audio = _pipeline(utterances, augmentation=Augmentation(gain=20, speed=0.2), cache=True)
-    assert by_name(of_audio, 1) == by_name(of_audio, 2)
+    assert _by_name(of_audio, 1) == _by_name(of_audio, 2)
     assert len(read) == len(utterances)
     evaluated = _contents(of_audio.evaluation_batches())
     assert evaluated == _contents(of_audio.evaluation_batches())
     assert evaluated == _contents(_pipeline(utterances).evaluation_batches())
     assert len(read) == 3 * len(utterances)
     masked = _pipeline(utterances, augmentation=Augmentation(time_masks=2, time_width=0.3), cache=True)
-    assert by_name(masked, 1) != by_name(masked, 2)
+    assert _by_name(masked, 1) != _by_name(masked, 2)
     # What is kept is not what was masked.
-    assert by_name(masked, 2) == by_name(_pipeline(utterances, augmentation=masked._loader.augmentation), 2)
+    assert _by_name(masked, 2) == _by_name(_pipeline(utterances, augmentation=masked._loader.augmentation), 2)
 
 
 def test_evaluation_is_in_order_not_augmented_and_of_all(utterances: tuple[Utterance, ...], tmp_path: Path) -> None:
