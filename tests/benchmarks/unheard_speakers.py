@@ -7,7 +7,7 @@ the ten digits' names (``ds_word_list``), which is what a recogniser of digits w
 mean of the rows is what is aimed at: 25 % at most. ``--plain`` trains each a second time on the audio as it is, so that
 the table shows what augmentation is worth; ``--set`` tries other settings than :data:`OURS`.
 
-The settings are the best of about a dozen that were tried on these very speakers (FSDD has no others), so the figures
+The settings are the best of some two dozen that were tried on these very speakers (FSDD has no others), so the figures
 are of a recipe that was chosen by them, not of speakers whom nobody has looked at. Two trainings of one speaker have
 differed by up to five points.
 """
