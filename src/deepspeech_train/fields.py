@@ -79,9 +79,8 @@ _HOLDS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def unused(values: Any, name: str) -> str:
-    """Why the field ``name`` of the dataclass instance ``values`` is not used as the others are; "" if it is."""
-    field = next(field for field in dataclasses.fields(values) if field.name == name)
+def unused(field: dataclasses.Field[Any], values: Any) -> str:
+    """Why the field is not used as the others of its dataclass' instance ``values`` are; "" if it is."""
     other, equals, wanted = field.metadata["only"].partition("=")
     if not other:
         return ""

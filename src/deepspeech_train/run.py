@@ -30,8 +30,6 @@ from .training import Folders
 
 #: How many utterances a line names; the rest is counted, and all are in left_out.jsonl.
 _NAMED = 10
-#: Settings whose folder several runs may write into, each into a folder of its own there.
-_SHARED = ("logs_dir",)
 
 
 @dataclass(frozen=True)
@@ -70,7 +68,7 @@ def begin(settings: Settings) -> Run:
     print(computing.begin(settings), flush=True)
     for remark in settings.without_effect.values():
         print(remark, flush=True)
-    _make_writable(settings.logs_dir, "logs_dir")
+    _make_writable(settings.logs_dir, "logs_dir", shared=True)
     if settings.result_dir:
         _make_writable(settings.result_dir, "result_dir")
     if settings.checkpoint_dir and settings.checkpoint_step:
@@ -234,14 +232,14 @@ def _limited(items: Utterances, limit: int, seed: int) -> Utterances:
     return items.subset(places) if hasattr(items, "subset") else Selection(items, places)
 
 
-def _make_writable(folder: Path, setting: str) -> None:
-    """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused, or, of a folder
-    that is one run's alone, where another process is writing into it."""
+def _make_writable(folder: Path, setting: str, shared: bool = False) -> None:
+    """Makes ``folder`` and writes a file without a name into it; SettingsError where that is refused, or
+    where another process is writing into it, unless it is ``shared``: each run has a folder of its own in it then."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
-        free = setting in _SHARED or claim(folder)
+        free = shared or claim(folder)
     except OSError as error:
         raise SettingsError(
             f"{setting} = {str(folder)!r} cannot be made or written: {error.strerror or error}.",

@@ -273,7 +273,7 @@ class Settings:
         preset = presets.values(self.model, self.preset) if self.preset else {}
         told = {}
         for field in dataclasses.fields(self):
-            value, why = getattr(self, field.name), unused(self, field.name)
+            value, why = getattr(self, field.name), unused(field, self)
             if why and value not in (field.default, preset.get(field.name)):
                 told[field.name] = f"{field.name} = {value} has no effect: {why}."
         return told
